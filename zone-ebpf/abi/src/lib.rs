@@ -1,0 +1,2 @@
+#![no_std]
+//! Types and constants shared by the eBPF programs and user space.

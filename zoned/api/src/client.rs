@@ -1,0 +1,82 @@
+//! A client of the daemon.
+
+use std::{os::fd::OwnedFd, path::Path};
+
+use zlink::{Call, tokio::unix};
+
+use crate::{
+    call::{Method, Reply},
+    error::ApiError,
+};
+
+/// Why a call brought no reply.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nothing answers at the socket.
+    #[error("{path}: cannot connect to zoned: {source}")]
+    Connect {
+        /// The socket.
+        path: String,
+        /// Why.
+        source: zlink::Error,
+    },
+    /// The daemon said no.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// The connection broke while a call was under way.
+    #[error("the connection to zoned broke: {0}")]
+    Broken(zlink::Error),
+    /// The daemon answered something else than the method gives.
+    #[error("zoned answered {0}, which is not what was asked for")]
+    Unexpected(String),
+}
+
+/// A connection to the daemon. One call at a time.
+#[derive(Debug)]
+pub struct Client {
+    conn: unix::Connection,
+}
+
+impl Client {
+    /// Connects to the daemon's socket.
+    pub async fn connect(socket: &Path) -> Result<Self, ClientError> {
+        let conn = unix::connect(socket).await;
+        let path = || socket.display().to_string();
+        Ok(Self { conn: conn.map_err(|source| ClientError::Connect { path: path(), source })? })
+    }
+
+    /// Calls a method that answers once.
+    pub async fn call(&mut self, method: Method) -> Result<Reply, ClientError> {
+        Ok(self.call_with(method, Vec::new()).await?.0)
+    }
+
+    /// Calls a method that takes or gives descriptors.
+    pub async fn call_with(
+        &mut self,
+        method: Method,
+        fds: Vec<OwnedFd>,
+    ) -> Result<(Reply, Vec<OwnedFd>), ClientError> {
+        self.conn.send_call(&Call::new(method), fds).await.map_err(ClientError::Broken)?;
+        let (reply, fds, _) = self.receive().await?;
+        Ok((reply, fds))
+    }
+
+    /// Calls a method that may answer several times; take the answers by [`Client::next`].
+    pub async fn stream(&mut self, method: Method) -> Result<(), ClientError> {
+        self.conn.send_call(&Call::new(method).set_more(true), Vec::new()).await.map_err(ClientError::Broken)
+    }
+
+    /// Next answer of a stream, and whether more will come.
+    pub async fn next(&mut self) -> Result<(Reply, bool), ClientError> {
+        let (reply, _, more) = self.receive().await?;
+        Ok((reply, more))
+    }
+
+    async fn receive(&mut self) -> Result<(Reply, Vec<OwnedFd>, bool), ClientError> {
+        let (reply, fds) = self.conn.receive_reply::<Reply, ApiError>().await.map_err(ClientError::Broken)?;
+        let reply = reply?;
+        let more = reply.continues().unwrap_or(false);
+        let none = || ClientError::Unexpected("nothing".into());
+        Ok((reply.into_parameters().ok_or_else(none)?, fds, more))
+    }
+}

@@ -1,0 +1,2 @@
+//! The zones daemon.
+fn main() {}

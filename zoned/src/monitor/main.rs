@@ -1,0 +1,2 @@
+//! The zone monitor.
+fn main() {}
