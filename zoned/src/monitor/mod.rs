@@ -1,0 +1,6 @@
+//! `zone-monitor`: one small, single-threaded process a zone that outlives the daemon.
+//!
+//! It carries out a finished [plan](crate::plan), then owns the zone's console, reaps its first process, and
+//! forks into the zone for `exec` and `cp`. It decides nothing, and waits for nothing that a zone controls.
+
+pub mod protocol;

@@ -1,0 +1,107 @@
+//! What the daemon and a zone's monitor say to each other.
+//!
+//! `SOCK_SEQPACKET` on the zone's `control.sock` (0600, host root only); each packet is one JSON object,
+//! descriptors travel by `SCM_RIGHTS` with the packet that names them. The daemon may connect at any time and as
+//! often as it likes; every connection is told `Hello` first and every change of phase after it. Requests on one
+//! connection are answered in order; `Phase` may come between.
+
+use serde::{Deserialize, Serialize};
+use zoned_api::{report::Exit, session::ExecSpec};
+
+/// Version of this protocol.
+pub const VERSION: u32 = 1;
+
+/// Largest packet, in bytes.
+pub const MAX_PACKET: usize = 64 * 1024;
+
+/// How far a boot has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "phase", rename_all = "kebab-case")]
+pub enum Phase {
+    /// The root is being assembled.
+    Building,
+    /// PID 1 stands before its exec.
+    Ready,
+    /// PID 1 runs.
+    Running,
+    /// PID 1 has ended; the monitor ends too, when everything in the zone's cgroup is gone.
+    Ended(ExitRecord),
+}
+
+/// How a boot ended. Also written to `exit.json` before the monitor exits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExitRecord {
+    /// Boot it is of.
+    pub boot: u64,
+    /// How PID 1 ended; [`Exit::Unknown`] if it never ran.
+    pub exit: Exit,
+    /// Where the way into isolation failed, if it did: the object and the reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+}
+
+/// From the daemon.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
+pub enum Request {
+    /// Let PID 1 go on from `Ready`. Answer: `Done` once its exec has succeeded, or `Failed`.
+    Boot,
+    /// Send PID 1 a signal. Answer: `Done` or `Failed`.
+    Signal {
+        /// Signal number.
+        signal: i32,
+    },
+    /// Run a command. Descriptors: stdin, stdout, stderr (FIFOs), or none with `tty`. Answer: `Session`
+    /// with the session socket and, with `tty`, the terminal's master; or `Failed`.
+    Exec {
+        /// What.
+        spec: ExecSpec,
+    },
+    /// Copy files. Descriptor: one FIFO. Answer: `Session` with the session socket, or `Failed`.
+    Copy {
+        /// Path inside the zone.
+        path: String,
+        /// Unpack there what comes from the pipe; else pack it into the pipe.
+        into: bool,
+    },
+    /// Attach to the console. Answer: `Session` with a stream socket.
+    Console,
+}
+
+/// To the daemon.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "kebab-case")]
+pub enum Answer {
+    /// First packet of each connection.
+    Hello {
+        /// [`VERSION`].
+        version: u32,
+        /// Boot this is.
+        boot: u64,
+        /// The monitor's pid.
+        pid: u32,
+        /// PID 1 in the host's numbering, once there is one.
+        init: Option<u32>,
+        /// How far it has come.
+        phase: Phase,
+    },
+    /// The boot went on.
+    Phase {
+        /// PID 1 in the host's numbering, once there is one.
+        init: Option<u32>,
+        /// To where.
+        phase: Phase,
+    },
+    /// The request was carried out.
+    Done,
+    /// A session was opened; its descriptors come with this.
+    Session {
+        /// The command in the host's numbering, where there is one.
+        pid: Option<u32>,
+    },
+    /// The request failed.
+    Failed {
+        /// Object and reason.
+        why: String,
+    },
+}

@@ -1,0 +1,1 @@
+//! The mechanisms of the kernel a zone is made of, one file a concern.
