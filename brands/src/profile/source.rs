@@ -1,0 +1,1 @@
+//! The YAML form of a profile, and how one inherits another.
