@@ -1,0 +1,264 @@
+//! The groups a zone's processes are in.
+//!
+//! ```text
+//! <cgroup2>/<name>/<uuid>.<boot>/           the host's: identity, kill, freeze, limits
+//!                               ├─ payload/ the zone's: its cgroup namespace begins here
+//!                               └─ exec/    leaf for what `exec` starts
+//! <v1 hierarchy>/<name>/<uuid>.<boot>/      on hosts with cgroup v1, in every hierarchy
+//! ```
+//! Owns the folder `<name>` in each hierarchy. Kill, freeze and identity go through cgroup2 on every host; where
+//! the resource controllers are differs, and is behind [`Controllers`]. Which of the two a host has is found by
+//! looking at what is mounted, never by a version.
+//!
+//! A folder in which `cgroup.kill` was ever written kills whatever is cloned into it later (6.18), so each boot
+//! gets a folder of its own, named by its number.
+
+mod legacy;
+mod unified;
+mod walk;
+
+use std::{
+    fs, io,
+    os::unix::fs::{MetadataExt, chown},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use self::{legacy::Legacy, unified::Unified};
+use crate::{
+    mountinfo,
+    plan::{Cgroups, IdRange},
+};
+
+/// How long the processes of a zone may take to die after SIGKILL before that is called a failure.
+const DEATH: Duration = Duration::from_secs(10);
+
+/// How long the processes of a zone may take to stop at a freeze.
+const FREEZE: Duration = Duration::from_secs(10);
+
+/// What can go wrong with a zone's groups.
+#[derive(Debug, thiserror::Error)]
+pub enum CgroupError {
+    /// No cgroup2 tree is mounted.
+    #[error("cgroup2 is not mounted; mount it with `mount -t cgroup2 none /sys/fs/cgroup`")]
+    NoCgroup2,
+    /// The name of the parent group is not one path component.
+    #[error("cgroup name {0:?}: not the name of one folder")]
+    BadName(String),
+    /// A file of the tree could not be worked with.
+    #[error("cgroup {path}: cannot {doing}")]
+    Io {
+        /// What was worked on.
+        path: PathBuf,
+        /// What was to be done.
+        doing: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Processes outlived SIGKILL.
+    #[error("cgroup {path}: still holds processes {} s after they were killed: {pids}", DEATH.as_secs())]
+    Alive {
+        /// The zone's group.
+        path: PathBuf,
+        /// Some of them, with their names.
+        pids: String,
+    },
+    /// Processes did not stop or go on.
+    #[error("cgroup {path}: its processes were not {} within {} s", if *frozen { "frozen" } else { "thawed" }, FREEZE.as_secs())]
+    Freeze {
+        /// The zone's group.
+        path: PathBuf,
+        /// What was asked.
+        frozen: bool,
+    },
+}
+
+impl CgroupError {
+    fn io(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { path, doing, source }
+    }
+}
+
+/// Where a host keeps its resource controllers.
+trait Controllers: Send + Sync + std::fmt::Debug {
+    /// Makes the parent folders, with every controller a zone may need.
+    fn prepare(&self) -> Result<(), CgroupError>;
+    /// Makes the folders of one boot beside the cgroup2 one, which exists. Returns them.
+    fn create(&self, tag: &str) -> Result<Vec<PathBuf>, CgroupError>;
+    /// Those folders, whether they exist or not.
+    fn folders(&self, tag: &str) -> Vec<PathBuf>;
+    /// Parent folders outside of the cgroup2 tree.
+    fn parents(&self) -> Vec<PathBuf>;
+    /// CPU time the boot has taken, nanoseconds, where the host keeps it.
+    fn usage_ns(&self, tag: &str) -> Option<u64>;
+    /// Tasks the boot has, where the host counts them.
+    fn tasks(&self, tag: &str) -> Option<u64>;
+    /// For `doctor`: where they are.
+    fn describe(&self) -> String;
+}
+
+/// The groups of all zones on this host.
+#[derive(Debug)]
+pub struct Tree {
+    root: PathBuf,
+    parent: PathBuf,
+    controllers: Box<dyn Controllers>,
+}
+
+impl Tree {
+    /// Looks at what is mounted. `name` is the folder to work in; nothing is made.
+    pub fn discover(name: &str) -> Result<Self, CgroupError> {
+        if name.is_empty() || name.contains('/') || name.starts_with('.') {
+            return Err(CgroupError::BadName(name.to_owned()));
+        }
+        let mountinfo = Path::new("/proc/self/mountinfo");
+        let mounts = mountinfo::mounts().map_err(CgroupError::io(mountinfo, "read"))?;
+        let whole = |m: &&mountinfo::Mount| m.root == Path::new("/") && m.visible();
+        let cgroup2 = mounts.iter().filter(whole).find(|m| m.fstype == "cgroup2");
+        let root = cgroup2.ok_or(CgroupError::NoCgroup2)?.target.clone();
+        let legacy = Legacy::new(mounts.iter().filter(whole).filter(|m| m.fstype == "cgroup"), name);
+        let parent = root.join(name);
+        let controllers: Box<dyn Controllers> = match legacy {
+            Some(legacy) => Box::new(legacy),
+            None => Box::new(Unified::new(root.clone(), name)),
+        };
+        Ok(Self { root, parent, controllers })
+    }
+
+    /// Where cgroup2 is mounted.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where the resource controllers of this host are, in words.
+    pub fn describe(&self) -> String {
+        self.controllers.describe()
+    }
+
+    /// Makes the parent folders.
+    pub fn prepare(&self) -> Result<(), CgroupError> {
+        make(&self.parent)?;
+        self.controllers.prepare()
+    }
+
+    /// Removes the parent folders if they are empty.
+    pub fn remove_parents(&self) {
+        for folder in self.controllers.parents().iter().chain([&self.parent]) {
+            // Not empty or gone: both are as they should be.
+            let _ = fs::remove_dir(folder);
+        }
+    }
+
+    /// Folder of one boot in the cgroup2 tree.
+    pub fn zone(&self, tag: &str) -> PathBuf {
+        self.parent.join(tag)
+    }
+
+    /// Makes the groups of one boot; `ids` get to own `payload`.
+    ///
+    /// What was made is left behind on an error, for [`Tree::remove`].
+    pub fn create(&self, tag: &str, ids: IdRange) -> Result<Cgroups, CgroupError> {
+        let zone = self.zone(tag);
+        make(&zone)?;
+        let v1 = self.controllers.create(tag)?;
+        let (payload, exec) = (zone.join("payload"), zone.join("exec"));
+        make(&payload)?;
+        make(&exec)?;
+        // Only these: whoever owns cgroup.kill or cgroup.freeze of its own root could be told from the host by it,
+        // and limits stay the host's (cgroups(7), delegation).
+        let own = |path: &Path| {
+            chown(path, Some(ids.base), Some(ids.base)).map_err(CgroupError::io(path, "give to the zone"))
+        };
+        own(&payload)?;
+        for file in ["cgroup.procs", "cgroup.threads", "cgroup.subtree_control"] {
+            own(&payload.join(file))?;
+        }
+        Ok(Cgroups { zone, payload, exec, v1 })
+    }
+
+    /// Id of a boot's group: what eBPF programs see of it.
+    pub fn id(&self, tag: &str) -> Result<u64, CgroupError> {
+        let zone = self.zone(tag);
+        fs::metadata(&zone).map(|m| m.ino()).map_err(CgroupError::io(&zone, "look at"))
+    }
+
+    /// Kills every process of a boot and waits until the last is gone. No group, no error.
+    pub fn kill(&self, tag: &str) -> Result<(), CgroupError> {
+        let zone = self.zone(tag);
+        match fs::write(zone.join("cgroup.kill"), "1") {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other.map_err(CgroupError::io(&zone, "kill"))?,
+        }
+        let empty = unified::wait_for_event(&zone, "populated 0", DEATH);
+        if empty.map_err(CgroupError::io(&zone, "wait for its end"))? {
+            return Ok(());
+        }
+        Err(CgroupError::Alive { pids: walk::processes(&zone), path: zone })
+    }
+
+    /// Freezes or thaws every process of a boot, and waits until that is so.
+    pub fn freeze(&self, tag: &str, frozen: bool) -> Result<(), CgroupError> {
+        let zone = self.zone(tag);
+        let (value, event) = if frozen { ("1", "frozen 1") } else { ("0", "frozen 0") };
+        fs::write(zone.join("cgroup.freeze"), value).map_err(CgroupError::io(&zone, "freeze or thaw"))?;
+        let done = unified::wait_for_event(&zone, event, FREEZE);
+        if done.map_err(CgroupError::io(&zone, "wait for its freezer"))? {
+            return Ok(());
+        }
+        Err(CgroupError::Freeze { path: zone, frozen })
+    }
+
+    /// Whether a boot has been told to freeze.
+    pub fn is_frozen(&self, tag: &str) -> bool {
+        fs::read_to_string(self.zone(tag).join("cgroup.freeze")).is_ok_and(|t| t.trim() == "1")
+    }
+
+    /// Removes the groups of one boot with all that the zone made in them. Goes on after errors; returns all.
+    pub fn remove(&self, tag: &str) -> Vec<CgroupError> {
+        let folders = self.controllers.folders(tag).into_iter().chain([self.zone(tag)]);
+        folders.filter_map(|folder| remove(&folder).err()).collect()
+    }
+
+    /// CPU time a boot has taken by the kernel's own account, nanoseconds.
+    pub fn usage_ns(&self, tag: &str) -> Option<u64> {
+        self.controllers.usage_ns(tag).or_else(|| unified::usage_ns(&self.zone(tag)))
+    }
+
+    /// Tasks a boot has now.
+    pub fn tasks(&self, tag: &str) -> Option<u64> {
+        self.controllers.tasks(tag)
+    }
+
+    /// Every folder there is for any boot, in every hierarchy, with its tag. For the audit.
+    pub fn existing(&self) -> Vec<(PathBuf, String)> {
+        let parents = self.controllers.parents().into_iter().chain([self.parent.clone()]);
+        parents.flat_map(|parent| walk::folders(&parent)).collect()
+    }
+
+    /// Pids of processes in a folder or below it, with their names, at most a few. For messages.
+    pub fn processes(&self, folder: &Path) -> String {
+        walk::processes(folder)
+    }
+}
+
+/// Makes a folder; there already is fine.
+fn make(path: &Path) -> Result<(), CgroupError> {
+    match fs::create_dir(path) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other.map_err(CgroupError::io(path, "make")),
+    }
+}
+
+/// Removes a group and all below it; gone already is fine.
+fn remove(path: &Path) -> Result<(), CgroupError> {
+    match walk::remove(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) if source.raw_os_error() == Some(libc::EBUSY) => {
+            let pids = walk::processes(path);
+            let text = if pids.is_empty() { "busy, by something without processes".into() } else { format!("holds {pids}") };
+            Err(CgroupError::Io { path: path.to_owned(), doing: "remove", source: io::Error::other(text) })
+        }
+        other => other.map_err(CgroupError::io(path, "remove")),
+    }
+}
