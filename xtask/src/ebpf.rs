@@ -1,0 +1,86 @@
+//! `cargo xtask ebpf`: the programs of `zone-ebpf` into one object that `zoned` embeds.
+//!
+//! There is no unoptimised build of an eBPF program: the verifier would refuse it. So the profile is always
+//! `ebpf`, whatever the host's binaries are built with.
+
+use crate::{
+    toolchain::{self, Toolchain},
+    workspace,
+};
+use anyhow::{Context as _, Result, ensure};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+const PACKAGE: &str = "zone-ebpf";
+const PROFILE: &str = "ebpf";
+const TARGET: &str = if cfg!(target_endian = "big") { "bpfeb-unknown-none" } else { "bpfel-unknown-none" };
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Name each toolchain considered, and why it was not taken
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    if args.verbose {
+        for t in toolchain::all() {
+            println!("{} (rustc {}): {}", t.name, t.version, t.unfit.as_deref().unwrap_or("will do"));
+        }
+    }
+    let changed = build()?;
+    let object = workspace::ebpf_object();
+    println!("{} {}", object.display(), if changed { "written" } else { "is up to date" });
+    Ok(())
+}
+
+/// Builds the object; true if it differs from the one that was there.
+pub(crate) fn build() -> Result<bool> {
+    let built = compile(&toolchain::choose()?, &toolchain::choose_linker()?)?;
+    // An object that did not change keeps its time stamp, or zoned would be compiled again for nothing.
+    let (from, to) = (fs::read(&built), workspace::ebpf_object());
+    let object = from.with_context(|| format!("cannot read {}", built.display()))?;
+    if fs::read(&to).is_ok_and(|present| present == object) {
+        return Ok(false);
+    }
+    let fresh = to.with_extension("o.new");
+    fs::write(&fresh, object).with_context(|| format!("cannot write {}", fresh.display()))?;
+    fs::rename(&fresh, &to).with_context(|| format!("cannot rename {} into place", fresh.display()))?;
+    Ok(true)
+}
+
+fn compile(toolchain: &Toolchain, linker: &Path) -> Result<PathBuf> {
+    let target_dir = workspace::ebpf_target_dir();
+    let status = workspace::foreign(&toolchain.cargo)
+        .args(["build", "--package", PACKAGE, "--bin", PACKAGE, "--profile", PROFILE, "--target", TARGET])
+        .args(["-Z", "build-std=core", "--target-dir"])
+        .arg(&target_dir)
+        .env("RUSTC", &toolchain.rustc)
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("CARGO_ENCODED_RUSTFLAGS", rustflags(linker))
+        .status()
+        .with_context(|| format!("cannot run {}", toolchain.cargo.display()))?;
+    ensure!(
+        status.success(),
+        "building the eBPF programs with {} (rustc {}) failed",
+        toolchain.name,
+        toolchain.version
+    );
+    Ok(target_dir.join(TARGET).join(PROFILE).join(PACKAGE))
+}
+
+fn rustflags(linker: &Path) -> String {
+    [
+        format!("-Clinker={}", linker.display()),
+        // BTF is made from debug information, and only on request.
+        "-Clink-arg=--btf".into(),
+        "-Cdebuginfo=2".into(),
+        // 32-bit jumps and atomics that return the old value: Linux 5.12 and later.
+        "-Ctarget-cpu=v3".into(),
+        // Which registers hold a function's arguments is the host's matter: aya-ebpf asks for it.
+        format!("--cfg=bpf_target_arch=\"{}\"", std::env::consts::ARCH),
+    ]
+    .join("\x1f")
+}
