@@ -175,7 +175,8 @@ pub struct Device {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Process {
     /// First process: an absolute path inside the zone, or `none` for the built-in init, which runs
-    /// `command` (or waits) and reaps. The brand's for an image, `none` for a sparse root, if not given.
+    /// `command` (or waits) and reaps. If not given: `none` for a sparse root or where there is a `command`,
+    /// else the brand's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init: Option<String>,
     /// Arguments of `init`, or with the built-in init the command it runs; the zone halts when that ends.

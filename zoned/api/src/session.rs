@@ -34,7 +34,8 @@ pub struct ExecSpec {
     pub size: (u16, u16),
 }
 
-/// From the client to the monitor.
+/// From the client to the monitor. The size of a terminal is not among it: the client holds the master and sets
+/// the size there itself (TIOCSWINSZ; the programs inside get their SIGWINCH from the kernel).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
 pub enum ToSession {
@@ -42,13 +43,6 @@ pub enum ToSession {
     Signal {
         /// Signal number, 1–64.
         signal: u8,
-    },
-    /// The client's terminal changed its size.
-    Resize {
-        /// Rows.
-        rows: u16,
-        /// Columns.
-        cols: u16,
     },
 }
 

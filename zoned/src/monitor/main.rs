@@ -1,2 +1,36 @@
-//! The zone monitor.
-fn main() {}
+//! `zone-monitor RUN_FOLDER [--boot]`: started by zoned with the zone's control socket, listening, as its stdin.
+
+use std::{env, fs::File, os::fd::OwnedFd, path::PathBuf, process::ExitCode};
+
+use rustix::process::{DumpableBehavior, set_dumpable_behavior, setsid};
+use zoned::{monitor::run, plan::RunFolder, platform::At};
+
+fn main() -> ExitCode {
+    let mut args = env::args_os().skip(1);
+    let folder = args.next().map(PathBuf::from);
+    let straight = args.next().is_some_and(|word| word == "--boot");
+    let Some(folder) = folder.filter(|f| f.is_absolute()) else {
+        eprintln!("zone-monitor is started by zoned; use zonectl");
+        return ExitCode::from(2);
+    };
+    match begin().and_then(|listener| run::run(RunFolder(folder), listener, straight)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("zone-monitor: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A session of its own, and nothing of it to be seen by a zone its children are in: not dumpable, so that
+/// neither memory nor file of theirs can be reached through /proc. Returns the control socket.
+fn begin() -> Result<OwnedFd, zoned::platform::Failure> {
+    // Fails only for who leads a process group already, which does as well.
+    let _ = setsid();
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).at("become", "undumpable")?;
+    let listener =
+        rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).at("take", "the control socket")?;
+    let null = File::open("/dev/null").at("open", "/dev/null")?;
+    rustix::stdio::dup2_stdin(&null).at("close", "stdin")?;
+    Ok(listener)
+}

@@ -51,7 +51,7 @@ pub struct Plan {
     pub provided: Vec<Provided>,
     /// What the zone mounts itself, from inside its namespaces, in order.
     pub mounts: Vec<Mount>,
-    /// Files, folders and links made after the mounts, in order.
+    /// Links made after the mounts, in order.
     pub links: Vec<Link>,
     /// Paths covered or made read-only, after the mounts.
     pub masks: Vec<Mask>,
@@ -118,12 +118,10 @@ pub enum Provided {
         /// Mount attributes.
         flags: MountFlags,
     },
-    /// `/dev`: a small tmpfs with these device nodes of the host bound on files, and these links.
+    /// `/dev`: a small tmpfs with these device nodes of the host bound on files.
     Dev {
-        /// Names below `/dev`, the same on the host and inside.
-        nodes: Vec<String>,
-        /// Name below `/dev`, and what it points to.
-        links: Vec<(String, String)>,
+        /// Paths below `/dev`, the same on the host and inside.
+        nodes: Vec<PathBuf>,
     },
 }
 
@@ -160,7 +158,7 @@ pub struct Mount {
     pub optional: bool,
 }
 
-/// A link, file or folder made inside after the mounts.
+/// A symbolic link made inside after the mounts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
     /// Absolute path inside; its folders are made if missing.

@@ -1,0 +1,82 @@
+//! The builder: a short-lived child of the monitor that assembles the zone's root in a mount namespace of its
+//! own and gives birth to PID 1, as a child of the monitor's.
+//!
+//! ```text
+//! monitor ──fork──▶ builder: helper mount namespace, id-mapped layers, overlay, /usr, /dev …
+//!    │  cgroups ──Go──▶ │
+//!    │                  ├─clone3(PARENT, NEWUSER NEWNS NEWPID NEWNET NEWUTS, INTO_CGROUP)──▶ PID 1 (init.rs)
+//!    │ ◀──Born, pidfd── │ maps its ids ──Go──▶                                                  │
+//!    │                  ▼ exit                                                                  │
+//!    │ ◀── Terminal, Ready ──────────────────────────────────────────────────────────────────────┤
+//!    │ ── Go ──────────────────────────────────────────────────────────────────▶ exec
+//! ```
+
+use std::{
+    fs::File,
+    os::fd::{AsFd, OwnedFd},
+};
+
+use rustix::mount::{MountPropagationFlags, mount_change};
+
+use super::{
+    init,
+    link::{Go, Word},
+    packet,
+};
+use crate::{
+    plan::Plan,
+    platform::{At, Failure, provided, rootfs, timens, userns},
+    sys::{
+        clone::{Clone3, Forked, clone3},
+        files,
+        namespace::unshare,
+    },
+};
+
+/// Namespaces PID 1 is born into. Its cgroup and ipc namespaces it makes itself once its ids are mapped: the
+/// first would show the host's names for v1 groups, the second would leave `/dev/mqueue` to nobody.
+const BORN_INTO: libc::c_int =
+    libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWNET | libc::CLONE_NEWUTS;
+
+/// The builder's ends of its sockets.
+#[derive(Debug)]
+pub struct Ends {
+    /// To the monitor.
+    pub monitor: OwnedFd,
+    /// PID 1's end of its own socket to the monitor.
+    pub init: OwnedFd,
+}
+
+/// Runs the builder. Returns only in the builder itself, when PID 1 is born and mapped; never in PID 1.
+pub fn run(plan: &Plan, ends: &Ends) -> Result<(), Failure> {
+    files::close_all_but(&[&ends.monitor, &ends.init]).at("close", "the monitor's descriptors")?;
+    unshare(libc::CLONE_NEWNS).at("make", "a mount namespace")?;
+    let deep_private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    mount_change("/", deep_private).at("make private", "the mounts")?;
+    let shift = userns::for_mounts(plan.ids)?;
+    rootfs::as_zone_root(plan.ids)?;
+    let root = rootfs::assemble(&plan.root, &plan.zone.tag(), &shift)?;
+    for what in &plan.provided {
+        provided::provide(&root, what, plan.ids, &shift)?;
+    }
+    drop((root, shift));
+    timens::for_children()?;
+    let cgroup = File::open(&plan.cgroups.payload).at("open", plan.cgroups.payload.display())?;
+    // The monitor has put this process into the v1 groups by then; PID 1 inherits them.
+    let _: Option<(Go, _)> = packet::receive(&ends.monitor).at("hear from", "the monitor")?;
+    let (mapped, map_done) = packet::pair().at("make", "a socket pair")?;
+    let how = Clone3 { namespaces: BORN_INTO as u64, for_parent: true, cgroup: Some(cgroup.as_fd()) };
+    match clone3(how).at("make", "the zone's first process")? {
+        Forked::Child => {
+            drop(cgroup);
+            init::run(plan, mapped, &ends.init)
+        }
+        Forked::Parent { pid, pidfd } => {
+            drop(mapped);
+            packet::send(&ends.monitor, &Word::Born { pid }, &[pidfd.as_fd()]).at("tell", "the monitor")?;
+            crate::sys::identity::set_fs_ids(0, 0).at("take back", "root's ids")?;
+            userns::map(pid, plan.ids)?;
+            packet::send(&map_done, &Go::On, &[]).at("tell", "the zone's first process")
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! The monitor's loop: one thread, one epoll, nothing that a zone could hold up.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufReader, Write},
+    os::fd::{AsFd, OwnedFd},
+};
+
+use nix::{
+    errno::Errno,
+    sys::{
+        signal::{SigSet, Signal},
+        signalfd::{SfdFlags, SignalFd},
+        wait::{WaitPidFlag, WaitStatus, waitpid},
+    },
+};
+use rustix::fs::{FileType, fstat};
+
+use super::{
+    boot::{Boot, News},
+    connections::Connections,
+    console::Console,
+    enter::{self, Task},
+    link::Word,
+    packet,
+    poller::{Poller, Source},
+    protocol::{Answer, Phase, Request, VERSION},
+    sessions::Sessions,
+};
+use crate::{
+    plan::{self, Plan, RunFolder},
+    platform::{At, Failure},
+    sys::{
+        clone::{Clone3, Forked, clone3},
+        exit_now,
+    },
+};
+
+/// The monitor of one boot.
+struct Monitor {
+    plan: Plan,
+    run: RunFolder,
+    poller: Poller,
+    signals: SignalFd,
+    connections: Connections,
+    boot: Boot,
+    console: Option<Console>,
+    sessions: Sessions,
+    /// Connections that asked for the boot to go on.
+    boot_asked: Vec<u32>,
+}
+
+/// Runs the monitor of the zone whose run folder this is, until its boot is over.
+pub fn run(folder: RunFolder, listener: OwnedFd, straight: bool) -> Result<(), Failure> {
+    let path = folder.plan();
+    let plan: Plan = File::open(&path)
+        .and_then(|file| Ok(serde_json::from_reader(BufReader::new(file))?))
+        .at("read", path.display())?;
+    if plan.version != plan::VERSION {
+        let wrong =
+            io::Error::other(format!("its version is {}, this monitor has {}", plan.version, plan::VERSION));
+        return Err(wrong).at("use", path.display());
+    }
+    let mask: SigSet = [Signal::SIGCHLD].into_iter().collect();
+    mask.thread_block().map_err(io::Error::from).at("block", "signals")?;
+    let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK);
+    let signals = signals.map_err(io::Error::from).at("watch", "signals")?;
+    let poller = Poller::new().at("make", "an epoll")?;
+    poller.add(&signals, Source::Signals).at("watch", "signals")?;
+    let connections = Connections::new(listener, &poller).at("watch", "the control socket")?;
+    let boot = Boot::start(&plan, straight, &poller)?;
+    let (sessions, boot_asked) = (Sessions::default(), Vec::new());
+    let mut monitor = Monitor {
+        plan,
+        run: folder,
+        poller,
+        signals,
+        connections,
+        boot,
+        console: None,
+        sessions,
+        boot_asked,
+    };
+    monitor.watch()
+}
+
+impl Monitor {
+    fn watch(&mut self) -> Result<(), Failure> {
+        loop {
+            for source in self.poller.wait(self.sessions.timeout()).at("wait for", "events")? {
+                self.handle(source);
+            }
+            self.sessions.expire();
+            for opened in self.sessions.take_opened() {
+                self.connections.answer(opened.connection, &Answer::Session { pid: opened.pid }, &opened.fds);
+            }
+            if let Phase::Ended(record) = self.boot.phase() {
+                // Everything in the zone's pid namespace dies with its first process; the sessions' commands
+                // are reaped here before that process can be.
+                let record = record.clone();
+                while self.console.as_mut().is_some_and(Console::drain) {}
+                write_record(&self.run, &record).at("write", self.run.exit().display())?;
+                self.connections.tell_all(&Answer::Phase { init: None, phase: Phase::Ended(record) });
+                return Ok(());
+            }
+        }
+    }
+
+    fn handle(&mut self, source: Source) {
+        match source {
+            Source::Listener => {
+                let hello = Answer::Hello {
+                    version: VERSION,
+                    boot: self.plan.zone.boot,
+                    pid: std::process::id(),
+                    init: self.init_pid(),
+                    phase: self.boot.phase().clone(),
+                };
+                self.connections.accept(&self.poller, &hello);
+            }
+            Source::Signals => self.reap(),
+            Source::Builder => {
+                let news = self.boot.builder_says();
+                self.spread(news);
+            }
+            Source::Init => {
+                let news = self.boot.init_says();
+                self.spread(news);
+            }
+            Source::Console => {
+                if let Some(console) = &mut self.console {
+                    console.drain();
+                }
+            }
+            Source::Watcher(number) => {
+                if let Some(console) = &mut self.console {
+                    console.typed(number);
+                }
+            }
+            Source::Connection(number) => {
+                if let Some((request, fds)) = self.connections.request(number) {
+                    self.carry_out(number, request, fds);
+                }
+            }
+            Source::Client(number) => self.sessions.client_says(number, &self.poller),
+            Source::Task(number) => self.sessions.heard(number, &self.poller),
+        }
+    }
+
+    fn init_pid(&self) -> Option<u32> {
+        self.boot.init().map(|(pid, _)| *pid as u32)
+    }
+
+    fn spread(&mut self, news: News) {
+        match news {
+            News::None => {}
+            News::Terminal(pty) => {
+                self.console = Console::new(pty, self.plan.console.clone(), &self.poller).ok()
+            }
+            News::Phase => {
+                let phase = self.boot.phase().clone();
+                if phase == Phase::Running {
+                    for number in std::mem::take(&mut self.boot_asked) {
+                        self.connections.answer(number, &Answer::Done, &[]);
+                    }
+                }
+                self.connections.tell_all(&Answer::Phase { init: self.init_pid(), phase });
+            }
+        }
+    }
+
+    fn reap(&mut self) {
+        while matches!(self.signals.read_signal(), Ok(Some(_))) {}
+        loop {
+            match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                Err(Errno::EINTR) => {}
+                Err(_) | Ok(WaitStatus::StillAlive) => return,
+                Ok(status) => {
+                    self.sessions.reaped(status, &self.poller);
+                    self.boot.reaped(status);
+                }
+            }
+        }
+    }
+
+    fn carry_out(&mut self, number: u32, request: Request, fds: Vec<OwnedFd>) {
+        let answer = match request {
+            Request::Boot => match self.boot.phase() {
+                Phase::Ready => {
+                    self.boot_asked.push(number);
+                    self.boot.go();
+                    return;
+                }
+                Phase::Running => Answer::Done,
+                _ => failed("the zone is not ready"),
+            },
+            Request::Signal { signal } => self.signal_init(signal),
+            Request::Console => match self.console.as_mut().map(|c| c.attach(&self.poller)) {
+                Some(Ok(socket)) => {
+                    return self.connections.answer(number, &Answer::Session { pid: None }, &[socket]);
+                }
+                Some(Err(e)) => failed(e),
+                None => failed("the zone has no console yet"),
+            },
+            Request::Exec { spec } => match self.check_streams(if spec.tty { 0 } else { 3 }, &fds) {
+                Ok(()) => match self.start(number, Task::Exec(spec, fds)) {
+                    Ok(()) => return,
+                    Err(failure) => failed(failure),
+                },
+                Err(why) => failed(why),
+            },
+            Request::Copy { path, into } => match self.check_streams(1, &fds) {
+                Ok(()) => match fds
+                    .into_iter()
+                    .next()
+                    .map(|pipe| self.start(number, Task::Copy { path, into, pipe }))
+                {
+                    Some(Ok(())) | None => return,
+                    Some(Err(failure)) => failed(failure),
+                },
+                Err(why) => failed(why),
+            },
+        };
+        self.connections.answer(number, &answer, &[]);
+    }
+
+    /// Only pipes go into a zone: a folder of the host's would be a way out of it, a terminal could be typed on.
+    fn check_streams(&self, wanted: usize, fds: &[OwnedFd]) -> Result<(), &'static str> {
+        if !matches!(self.boot.phase(), Phase::Running) {
+            return Err("the zone does not run");
+        }
+        if fds.len() != wanted {
+            return Err("the wrong number of descriptors came with the request");
+        }
+        let pipe = |fd: &OwnedFd| {
+            fstat(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo)
+        };
+        if fds.iter().all(pipe) { Ok(()) } else { Err("a descriptor that is no pipe came with the request") }
+    }
+
+    fn signal_init(&self, signal: i32) -> Answer {
+        let Some((_, init)) = self.boot.init() else { return failed("the zone has no first process") };
+        match crate::sys::signals::send(init.as_fd(), signal) {
+            Ok(()) => Answer::Done,
+            Err(e) => failed(e),
+        }
+    }
+
+    fn start(&mut self, number: u32, task: Task) -> Result<(), Failure> {
+        let (_, init) = self.boot.init().ok_or(Errno::ESRCH).at("find", "the zone's first process")?;
+        let theirs = self.sessions.open(number, &self.poller).at("open", "a session")?;
+        match clone3(Clone3::default()).at("fork", "into the zone")? {
+            Forked::Child => match enter::run(&self.plan, init, &task, &theirs) {
+                Ok(()) => exit_now(0),
+                Err(failure) => {
+                    let word = Word::Failed { why: failure.to_string(), code: 125 };
+                    let _ = packet::send(&theirs, &word, &[]);
+                    exit_now(125)
+                }
+            },
+            Forked::Parent { .. } => Ok(()),
+        }
+    }
+}
+
+fn failed(why: impl ToString) -> Answer {
+    Answer::Failed { why: why.to_string() }
+}
+
+/// The monitor's last word, whole or not at all.
+fn write_record(run: &RunFolder, record: &super::protocol::ExitRecord) -> io::Result<()> {
+    let (path, draft) = (run.exit(), run.0.join("exit.json.new"));
+    let mut file = File::create(&draft)?;
+    file.write_all(&serde_json::to_vec(record)?)?;
+    fs::rename(draft, path)
+}
