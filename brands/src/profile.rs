@@ -3,6 +3,7 @@
 //! These are the types the zone's plan is made from. The YAML an administrator writes has the same keys
 //! ([`source`] has its form and how one profile inherits another). Nothing here looks at a host or a root.
 
+pub(crate) mod check;
 pub mod source;
 pub mod value;
 
@@ -319,6 +320,11 @@ fn all_bits() -> u32 {
 
 fn is_all_bits(mask: &u32) -> bool {
     *mask == u32::MAX
+}
+
+impl ArgRule {
+    /// Values one condition can list: a jump of the filter reaches over 255 instructions.
+    pub const MAX_VALUES: usize = 32;
 }
 
 impl Stop {
