@@ -4,18 +4,33 @@
 //! `ebpf`, whatever the host's binaries are built with.
 
 use crate::{
+    build::succeed,
     toolchain::{self, Toolchain},
     workspace,
 };
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 const PACKAGE: &str = "zone-ebpf";
 const PROFILE: &str = "ebpf";
 const TARGET: &str = if cfg!(target_endian = "big") { "bpfeb-unknown-none" } else { "bpfel-unknown-none" };
+
+const SELECTION: [&str; 10] = [
+    "--package",
+    PACKAGE,
+    "--bin",
+    PACKAGE,
+    "--profile",
+    PROFILE,
+    "--target",
+    TARGET,
+    "-Z",
+    "build-std=core",
+];
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -52,23 +67,36 @@ pub(crate) fn build() -> Result<bool> {
 }
 
 fn compile(toolchain: &Toolchain, linker: &Path) -> Result<PathBuf> {
-    let target_dir = workspace::ebpf_target_dir();
-    let status = workspace::foreign(&toolchain.cargo)
-        .args(["build", "--package", PACKAGE, "--bin", PACKAGE, "--profile", PROFILE, "--target", TARGET])
-        .args(["-Z", "build-std=core", "--target-dir"])
-        .arg(&target_dir)
+    succeed(cargo(toolchain, &toolchain.cargo, linker).arg("build").args(SELECTION)).with_context(|| {
+        format!("rustc {} of {} cannot build the eBPF programs", toolchain.version, toolchain.name)
+    })?;
+    Ok(workspace::ebpf_target_dir().join(TARGET).join(PROFILE).join(PACKAGE))
+}
+
+/// Clippy on the programs, by the toolchain that builds them.
+pub(crate) fn clippy() -> Result<()> {
+    let toolchain = toolchain::choose()?;
+    // The program itself, not `cargo clippy`: cargo would look for it along PATH and find another toolchain's.
+    let clippy = toolchain.cargo.with_file_name("cargo-clippy");
+    let mut command = cargo(&toolchain, &clippy, &toolchain::choose_linker()?);
+    succeed(
+        command
+            .env("CARGO", &toolchain.cargo)
+            .arg("clippy")
+            .args(SELECTION)
+            .args(["--", "--deny", "warnings"]),
+    )
+}
+
+/// A cargo, or a program in its place, that compiles for the kernel's virtual machine.
+fn cargo(toolchain: &Toolchain, program: &Path, linker: &Path) -> Command {
+    let mut command = workspace::foreign(program);
+    command
         .env("RUSTC", &toolchain.rustc)
         .env("RUSTC_BOOTSTRAP", "1")
-        .env("CARGO_ENCODED_RUSTFLAGS", rustflags(linker))
-        .status()
-        .with_context(|| format!("cannot run {}", toolchain.cargo.display()))?;
-    ensure!(
-        status.success(),
-        "building the eBPF programs with {} (rustc {}) failed",
-        toolchain.name,
-        toolchain.version
-    );
-    Ok(target_dir.join(TARGET).join(PROFILE).join(PACKAGE))
+        .env("CARGO_TARGET_DIR", workspace::ebpf_target_dir())
+        .env("CARGO_ENCODED_RUSTFLAGS", rustflags(linker));
+    command
 }
 
 fn rustflags(linker: &Path) -> String {

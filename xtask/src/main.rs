@@ -6,11 +6,21 @@
 
 #![expect(clippy::print_stdout, reason = "a command line tool answers on standard output")]
 
+mod build;
+mod deny;
+mod doctor;
 mod ebpf;
+mod lint;
+mod packages;
+mod progress;
+mod setup;
+mod tally;
+mod test;
 mod toolchain;
 mod workspace;
 
 use clap::{Parser, Subcommand};
+use std::process::ExitCode;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", about, disable_help_subcommand = true)]
@@ -21,12 +31,37 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Install what is missing on this machine
+    Setup(setup::Args),
+    /// Say what this machine has for building, and what that means
+    Doctor(doctor::Args),
     /// Build the eBPF programs into target/ebpf/zone-ebpf.o
     Ebpf(ebpf::Args),
+    /// Build zoned, zone-monitor and zonectl
+    Build(build::Args),
+    /// Run the unit tests and the integration tests
+    Test(test::Args),
+    /// Check formatting and run clippy, the eBPF programs included
+    Lint,
+    /// Check dependencies: bans, licences, sources
+    Deny,
 }
 
-fn main() -> anyhow::Result<()> {
-    match Cli::parse().verb {
+fn main() -> ExitCode {
+    let done = match Cli::parse().verb {
+        Verb::Setup(args) => setup::run(&args),
+        Verb::Doctor(args) => doctor::run(&args),
         Verb::Ebpf(args) => ebpf::run(&args),
+        Verb::Build(args) => build::run(&args),
+        Verb::Test(args) => test::run(&args),
+        Verb::Lint => lint::run(),
+        Verb::Deny => deny::run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }

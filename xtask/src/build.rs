@@ -1,0 +1,62 @@
+//! `cargo xtask build`: the daemon, the monitor and the command line, with the eBPF programs inside.
+
+use crate::{
+    ebpf,
+    setup::{self, Purpose},
+    workspace,
+};
+use anyhow::{Context as _, Result, ensure};
+use std::{path::PathBuf, process::Command};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Optimise the host's binaries
+    #[arg(long)]
+    release: bool,
+}
+
+/// How the host's binaries are compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Profile {
+    Debug,
+    Release,
+}
+
+impl Profile {
+    /// The folder below the target folder that cargo puts binaries of this profile in.
+    pub(crate) fn binaries(self) -> PathBuf {
+        workspace::target_dir().join(match self {
+            Self::Debug => "debug",
+            Self::Release => "release",
+        })
+    }
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let profile = if args.release { Profile::Release } else { Profile::Debug };
+    setup::ensure(&[Purpose::Build])?;
+    let folder = everything(profile)?;
+    println!("zoned, zone-monitor and zonectl are in {}", folder.display());
+    Ok(())
+}
+
+/// Builds the programs and the binaries around them; returns the binaries' folder.
+pub(crate) fn everything(profile: Profile) -> Result<PathBuf> {
+    ebpf::build()?;
+    let mut cargo = workspace::cargo();
+    cargo.args(["build", "--package", "zoned", "--package", "zonectl", "--bins"]);
+    if profile == Profile::Release {
+        cargo.arg("--release");
+    }
+    succeed(&mut cargo)?;
+    Ok(profile.binaries())
+}
+
+/// Runs a command that speaks for itself; its failure names it.
+pub(crate) fn succeed(command: &mut Command) -> Result<()> {
+    let status =
+        command.status().with_context(|| format!("cannot run {}", command.get_program().display()))?;
+    let arguments = || command.get_args().map(|arg| arg.to_string_lossy()).collect::<Vec<_>>().join(" ");
+    ensure!(status.success(), "cargo {} failed ({status})", arguments());
+    Ok(())
+}

@@ -1,0 +1,110 @@
+//! The Debian packages this project needs, each with the reason, in groups by what they serve.
+//!
+//! Pure data and one question to dpkg; installing them is [`crate::setup`]'s.
+
+use anyhow::{Context as _, Result, ensure};
+use std::process::Command;
+
+/// A package and why it is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Package {
+    pub(crate) name: &'static str,
+    pub(crate) why: &'static str,
+}
+
+const fn package(name: &'static str, why: &'static str) -> Package {
+    Package { name, why }
+}
+
+/// What the packages of a group are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Group {
+    /// Compiling the daemon and its clients.
+    Build,
+    /// Building bpf-linker, where it is not installed yet.
+    Linker,
+    /// A compiler for the eBPF programs, where rustup's toolchains lack the library's source.
+    Toolchain,
+    /// Clippy for that compiler.
+    Lint,
+    /// What the daemon calls.
+    Run,
+    /// What the tests look through.
+    Test,
+    /// What the daemon is measured against.
+    Bench,
+}
+
+impl Group {
+    pub(crate) const fn packages(self) -> &'static [Package] {
+        const BUILD: &[Package] = &[
+            package("gcc", "links every program, compiles the zstd and xz libraries"),
+            package("libc6-dev", "what is linked against"),
+            package("libseccomp-dev", "the daemon compiles system-call filters with it"),
+        ];
+        const LINKER: &[Package] = &[
+            package("llvm-22-dev", "bpf-linker is a front to this library"),
+            package("g++", "LLVM's own libraries are C++"),
+            package("zlib1g-dev", "LLVM links with it"),
+            package("libzstd-dev", "LLVM links with it"),
+        ];
+        const TOOLCHAIN: &[Package] = &[
+            package("rustc-web", "compiles the eBPF programs"),
+            package("cargo-web", "builds with that compiler"),
+            package("rust-web-src", "the library's source, for -Z build-std=core"),
+        ];
+        const LINT: &[Package] = &[package("rust-web-clippy", "lints the eBPF programs")];
+        const RUN: &[Package] = &[package("mmdebstrap", "unpacks a Debian suite for a zone's root")];
+        const TEST: &[Package] = &[package("bpftool", "an independent look at programs and maps")];
+        const BENCH: &[Package] = &[
+            package("bubblewrap", "a peer in `bench boot`"),
+            package("crun", "a peer in `bench boot`"),
+            package("runc", "a peer in `bench boot`"),
+            package("systemd-container", "systemd-nspawn, a peer in `bench boot`"),
+        ];
+        match self {
+            Self::Build => BUILD,
+            Self::Linker => LINKER,
+            Self::Toolchain => TOOLCHAIN,
+            Self::Lint => LINT,
+            Self::Run => RUN,
+            Self::Test => TEST,
+            Self::Bench => BENCH,
+        }
+    }
+}
+
+/// Those of `packages` that dpkg does not have installed.
+pub(crate) fn missing(packages: &[Package]) -> Result<Vec<Package>> {
+    let output = Command::new("dpkg-query")
+        .args(["--show", "--showformat", "${Package} ${db:Status-Status}\n"])
+        .args(packages.iter().map(|package| package.name))
+        .output()
+        .context("cannot ask dpkg what is installed: this set-up step knows Debian only")?;
+    // 1 means that some package is unknown: those are the missing ones.
+    ensure!(
+        matches!(output.status.code(), Some(0 | 1)),
+        "dpkg-query failed: {}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    Ok(not_in(packages, &String::from_utf8_lossy(&output.stdout)))
+}
+
+fn not_in(packages: &[Package], listing: &str) -> Vec<Package> {
+    let installed = |package: &Package| {
+        listing.lines().any(|line| line.split_once(' ') == Some((package.name, "installed")))
+    };
+    packages.iter().filter(|package| !installed(package)).copied().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_package_that_is_installed_whole_counts() {
+        let asked = [package("gcc", ""), package("g++", ""), package("crun", "")];
+        let missing = not_in(&asked, "gcc installed\ng++ config-files\n");
+        assert_eq!(missing, [asked[1], asked[2]]);
+    }
+}

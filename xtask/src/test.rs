@@ -1,0 +1,146 @@
+//! `cargo xtask test`: unit tests everywhere, then the integration tests against the built binaries.
+//!
+//! An integration test finds the binaries in the folder `ZONES_BIN`. One that finds its machine lacking returns
+//! after appending a line `NAME: WHY` to the file `ZONES_SKIPS`: libtest calls it passed, the summary does not.
+
+use crate::{
+    build::{self, Profile},
+    progress::seconds,
+    setup::{self, Purpose},
+    tally::Tally,
+    workspace,
+};
+use anyhow::{Context as _, Result, bail};
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// The package that holds the integration tests.
+const INTEGRATION: &str = "zone-tests";
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Run the tests marked as long too
+    #[arg(long)]
+    long: bool,
+    /// Only these files of tests/tests, without unit tests
+    #[arg(value_name = "TOPIC")]
+    topics: Vec<String>,
+    /// Arguments for the test programs, such as a test's name or --nocapture
+    #[arg(last = true, value_name = "ARGUMENT")]
+    libtest: Vec<String>,
+}
+
+/// A part of the run, with what came of it.
+struct Stage {
+    name: &'static str,
+    took: Duration,
+    tally: Tally,
+    /// Some test program failed, crashed, or did not compile.
+    broken: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let mut stages = Vec::new();
+    let binaries = prepare(&mut stages)?;
+    if args.topics.is_empty() {
+        stages.push(unit_tests(args)?);
+    }
+    let skips = workspace::root().join("target/xtask/skipped.txt");
+    if setup::is_root() {
+        stages.push(integration_tests(args, &binaries, &skips)?);
+    } else {
+        println!("integration tests: skipped, they need root");
+    }
+    conclude(&stages)
+}
+
+/// Set-up and build, timed; the folder of the binaries.
+fn prepare(stages: &mut Vec<Stage>) -> Result<PathBuf> {
+    let mut timed = |name, begun: Instant| {
+        stages.push(Stage { name, took: begun.elapsed(), tally: Tally::default(), broken: false });
+    };
+    let begun = Instant::now();
+    setup::ensure(&[Purpose::Build, Purpose::Test])?;
+    timed("set-up", begun);
+    let begun = Instant::now();
+    let binaries = build::everything(Profile::Debug)?;
+    timed("build", begun);
+    Ok(binaries)
+}
+
+fn unit_tests(args: &Args) -> Result<Stage> {
+    let members = ["zoned", "zoned-api", "zonectl", "brands", "xtask", "zone-ebpf-abi"];
+    let mut cargo = workspace::cargo();
+    cargo.args(["test", "--no-fail-fast"]).args(members.iter().flat_map(|member| ["--package", member]));
+    stage("unit tests", pass_on(&mut cargo, args))
+}
+
+fn integration_tests(args: &Args, binaries: &Path, skips: &Path) -> Result<Stage> {
+    let folder = skips.parent().unwrap_or(workspace::root());
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    fs::write(skips, "").with_context(|| format!("cannot write {}", skips.display()))?;
+    let mut cargo = workspace::cargo();
+    cargo.args(["test", "--no-fail-fast", "--package", INTEGRATION]);
+    cargo.args(args.topics.iter().flat_map(|topic| ["--test", topic]));
+    cargo.env("ZONES_BIN", binaries).env("ZONES_SKIPS", skips);
+    let mut stage = stage("integration tests", pass_on(&mut cargo, args))?;
+    let skipped = fs::read_to_string(skips).with_context(|| format!("cannot read {}", skips.display()))?;
+    for line in skipped.lines() {
+        println!("skipped: {line}");
+    }
+    stage.tally.skip(skipped.lines().count() as u64);
+    Ok(stage)
+}
+
+fn pass_on<'a>(cargo: &'a mut Command, args: &Args) -> &'a mut Command {
+    cargo.arg("--");
+    if args.long {
+        cargo.arg("--include-ignored");
+    }
+    cargo.args(&args.libtest)
+}
+
+/// Runs cargo, passing on what the tests print and adding up their result lines.
+fn stage(name: &'static str, cargo: &mut Command) -> Result<Stage> {
+    let begun = Instant::now();
+    println!("\n== {name}");
+    let mut child =
+        cargo.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot run cargo test")?;
+    let mut tally = Tally::default();
+    if let Some(output) = child.stdout.take() {
+        for line in BufReader::new(output).split(b'\n') {
+            let line = line?;
+            let line = String::from_utf8_lossy(&line);
+            println!("{line}");
+            tally += Tally::read(&line).unwrap_or_default();
+        }
+    }
+    let broken = !child.wait()?.success();
+    Ok(Stage { name, took: begun.elapsed(), tally, broken })
+}
+
+fn conclude(stages: &[Stage]) -> Result<()> {
+    println!("\n== summary");
+    let mut sum = Tally::default();
+    for stage in stages {
+        let Stage { name, took, tally, broken } = stage;
+        sum += *tally;
+        // A program that crashed or did not compile has printed no result line.
+        let note =
+            if *broken && tally.failed == 0 { ", and a test program did not run to its end" } else { "" };
+        match *tally == Tally::default() && !broken {
+            true => println!("{name:<18} {:>8}", seconds(*took)),
+            false => println!("{name:<18} {:>8}  {tally}{note}", seconds(*took)),
+        }
+    }
+    println!("{sum}");
+    if stages.iter().any(|stage| stage.broken) {
+        bail!("tests failed");
+    }
+    Ok(())
+}
