@@ -36,7 +36,7 @@ use crate::{
     platform::{At, Failure, confine, console, users},
     sys::{
         clone::{Clone3, Forked, clone3},
-        exit_now, files, keyring, namespace, tty,
+        exit_now, files, keyring, namespace, title, tty,
     },
 };
 
@@ -103,6 +103,7 @@ pub fn run(plan: &Plan, init: &OwnedFd, task: &Task, monitor: &OwnedFd) -> Resul
 
 /// In the task's process. Returns only if it fails.
 fn inside(plan: &Plan, task: &Task, monitor: &OwnedFd) -> Stopped {
+    title::set("zone-exec");
     let done = match task {
         Task::Exec(spec, streams) => exec(plan, spec, streams, monitor),
         Task::Copy { path, into, pipe } => copy(plan, path, *into, pipe, monitor).map_err(Stopped::from),
@@ -172,11 +173,8 @@ fn copy(plan: &Plan, path: &str, into: bool, pipe: &OwnedFd, monitor: &OwnedFd) 
     confine::bound(&plan.process)?;
     confine::filter(&plan.process)?;
     let (path, pipe) = (Path::new(path), pipe.try_clone().at("copy", "the pipe's descriptor")?);
-    if into {
-        transfer::unpack(path, pipe)?
-    } else {
-        transfer::pack(path, pipe)?
-    }
+    let begun = || packet::send(monitor, &Word::Begun, &[]).at("tell", "the monitor");
+    if into { transfer::unpack(path, pipe, begun) } else { transfer::pack(path, pipe, begun) }?;
     packet::send(monitor, &Word::Finished, &[]).at("tell", "the monitor")?;
     exit_now(0)
 }

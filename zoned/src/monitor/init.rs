@@ -20,11 +20,12 @@ use crate::{
         mounts::{adopt_root, mask, mount, switch_root},
         paths::ensure_link,
     },
-    sys::{exit_now, files, keyring, namespace::unshare, net},
+    sys::{exit_now, files, keyring, namespace::unshare, net, title},
 };
 
 /// Goes the rest of the way and runs the zone. `mapped` says when the ids are mapped.
 pub fn run(plan: &Plan, mapped: OwnedFd, monitor: &OwnedFd) -> ! {
+    title::set("zone-init");
     let kept = files::close_all_but(&[&mapped, monitor]).at("close", "the builder's descriptors");
     let why = match kept.and_then(|()| way(plan, mapped, monitor)) {
         Ok(Init::Program { argv }) => {

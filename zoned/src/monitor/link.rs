@@ -23,7 +23,9 @@ pub enum Word {
         /// What a client should exit with: 125, 126 or 127.
         code: u8,
     },
-    /// A task of the monitor's own inside the zone (a copy) is done.
+    /// A task of the monitor's own inside the zone (a copy) has found what it is about and begins.
+    Begun,
+    /// That task is done.
     Finished,
 }
 

@@ -25,6 +25,7 @@ fn main() -> ExitCode {
 /// A session of its own, and nothing of it to be seen by a zone its children are in: not dumpable, so that
 /// neither memory nor file of theirs can be reached through /proc. Returns the control socket.
 fn begin() -> Result<OwnedFd, zoned::platform::Failure> {
+    zoned::sys::title::find().at("read", "/proc/self/stat")?;
     // Fails only for who leads a process group already, which does as well.
     let _ = setsid();
     set_dumpable_behavior(DumpableBehavior::NotDumpable).at("become", "undumpable")?;

@@ -39,8 +39,8 @@ struct Session {
     process: Option<(i32, OwnedFd)>,
     /// The connection that waits for the answer, and the number of its request.
     asked_by: u32,
-    /// The task must have got to its exec by then.
-    deadline: Instant,
+    /// The task must have begun by then; none once it has.
+    deadline: Option<Instant>,
     /// What the client will be told at the end, where it is not the exit status.
     verdict: Option<FromSession>,
 }
@@ -80,7 +80,7 @@ impl Sessions {
             task: Some(task),
             process: None,
             asked_by: connection,
-            deadline: Instant::now() + START,
+            deadline: Some(Instant::now() + START),
             verdict: None,
         };
         self.all.insert(self.next, session);
@@ -100,6 +100,7 @@ impl Sessions {
                 return;
             }
             Ok(Some((Word::Terminal, terminal))) => fds = terminal,
+            Ok(Some((Word::Begun, _))) => session.deadline = None,
             Ok(Some((Word::Failed { why, code }, _))) => {
                 session.verdict = Some(FromSession::Ended { code, why: Some(why) });
             }
@@ -108,6 +109,7 @@ impl Sessions {
             }
             // Closed by its exec, or by its death, which its exit status tells.
             Ok(Some(_) | None) | Err(_) => {
+                session.deadline = None;
                 if let Some(task) = session.task.take() {
                     let _ = poller.remove(&task);
                 }
@@ -188,14 +190,15 @@ impl Sessions {
 
     /// Time until the next deadline.
     pub fn timeout(&self) -> Option<Duration> {
-        let next = self.all.values().filter(|s| s.task.is_some()).map(|s| s.deadline).min()?;
+        let next = self.all.values().filter_map(|s| s.deadline).min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
 
     /// Kills tasks that are past their deadline; their deaths end their sessions.
     pub fn expire(&mut self) {
         let now = Instant::now();
-        for session in self.all.values_mut().filter(|s| s.task.is_some() && s.deadline <= now) {
+        for session in self.all.values_mut().filter(|s| s.deadline.is_some_and(|at| at <= now)) {
+            session.deadline = None;
             if let Some((_, pidfd)) = &session.process {
                 let why = format!("it did not start within {} s", START.as_secs());
                 session.verdict = Some(FromSession::Ended { code: 125, why: Some(why) });

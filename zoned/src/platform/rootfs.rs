@@ -52,9 +52,12 @@ pub fn shifted(path: &Path, userns: impl AsFd, attributes: MountAttrFlags) -> Re
 pub fn assemble(plan: &RootPlan, tag: &str, userns: impl AsFd) -> Result<OwnedFd, Failure> {
     let overlay = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).at("open file system", "overlay")?;
     fsconfig_set_string(&overlay, "source", format!("zone-{tag}")).at("name", "the overlay")?;
+    // A detached mount dissolves with its descriptor: these live until the overlay has taken them.
+    let mut layers = Vec::new();
     for lower in &plan.lowers {
         let layer = shifted(lower, &userns, MountAttrFlags::MOUNT_ATTR_RDONLY)?;
         fsconfig_set_fd(&overlay, "lowerdir+", &layer).at("add layer", lower.display())?;
+        layers.push(layer);
     }
     let dataset = shifted(&plan.dataset, &userns, MountAttrFlags::empty())?;
     for (key, name) in [("upperdir", "upper"), ("workdir", "work")] {

@@ -16,7 +16,12 @@ pub fn for_children() -> Result<(), Failure> {
     let mut offsets = String::new();
     for (name, clock) in [("monotonic", ClockId::Monotonic), ("boottime", ClockId::Boottime)] {
         let now = clock_gettime(clock);
-        offsets.push_str(&format!("{name} -{} 0\n", now.tv_sec));
+        // The nanoseconds of an offset count upwards, whatever the sign of its seconds.
+        let (seconds, nanos) = match now.tv_nsec {
+            0 => (-now.tv_sec, 0),
+            n => (-now.tv_sec - 1, 1_000_000_000 - n),
+        };
+        offsets.push_str(&format!("{name} {seconds} {nanos}\n"));
     }
     fs::write("/proc/self/timens_offsets", offsets).at("write", "/proc/self/timens_offsets")
 }

@@ -10,6 +10,7 @@ pub mod namespace;
 pub mod net;
 pub mod seccomp;
 pub mod signals;
+pub mod title;
 pub mod tty;
 
 use std::io;
