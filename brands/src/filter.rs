@@ -10,7 +10,8 @@
 //! what is a 64-bit register, does not exist. What is made here also compiles for arm on x86.
 
 mod bpf;
-#[cfg(all(test, target_arch = "x86_64"))]
+#[cfg(test)]
+#[cfg(target_arch = "x86_64")]
 mod live;
 mod policy;
 #[cfg(test)]

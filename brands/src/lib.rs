@@ -7,11 +7,14 @@
 
 pub mod capability;
 pub mod detect;
+pub mod elf;
 pub mod filter;
 pub mod library;
 pub mod profile;
 pub mod syscall;
+pub mod text;
 
 pub use capability::{CapSet, Capability};
+pub use detect::{Detection, InitCheck, InitKind, RootFs, detect, suggest};
 pub use library::{Library, ProfileError};
 pub use profile::Profile;

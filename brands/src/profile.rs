@@ -5,6 +5,8 @@
 
 pub(crate) mod check;
 pub mod source;
+pub mod syscalls;
+pub mod tree;
 pub mod value;
 
 use std::collections::BTreeMap;
@@ -13,6 +15,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{CapSet, capability::CapabilityRule, detect::InitKind};
+pub use syscalls::{AllowRule, ArgRule, SyscallRule, Syscalls};
+pub use tree::{DeviceRule, Link, Mask, MaskKind, Mount, MountFlag, MountKind};
 pub use value::{Errno, Limit, Resource, Signal};
 
 /// A brand, with everything it inherits already merged in.
@@ -142,189 +146,6 @@ pub struct Capabilities {
     /// These would be an escape, or the kernel never honours them in a user namespace: they cannot be added.
     #[serde(default)]
     pub prohibited: Vec<CapabilityRule>,
-}
-
-/// A mount the zone's first process makes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Mount {
-    /// Absolute path inside the zone; made if it is not there and lies on a tmpfs.
-    pub target: String,
-    /// File system.
-    pub kind: MountKind,
-    /// Flags.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub flags: Vec<MountFlag>,
-    /// Options of the file system, as in the fourth field of fstab(5): name to value, empty value for a flag.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub options: BTreeMap<String, String>,
-    /// Whether the zone boots without it where the kernel lacks the file system.
-    #[serde(default)]
-    pub optional: bool,
-    /// Reason.
-    pub why: String,
-}
-
-/// File system of a [`Mount`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum MountKind {
-    /// proc(5) of the zone's pid namespace.
-    Proc,
-    /// sysfs(5) of the zone's network namespace.
-    Sysfs,
-    /// A devpts of the zone's own.
-    Devpts,
-    /// POSIX message queues of the zone's ipc namespace, mq_overview(7).
-    Mqueue,
-    /// tmpfs(5).
-    Tmpfs,
-    /// The unified cgroup hierarchy, from the zone's cgroup namespace down.
-    Cgroup2,
-}
-
-impl MountKind {
-    /// Name of the file system as the kernel knows it (`/proc/filesystems`).
-    pub fn fs_name(self) -> &'static str {
-        match self {
-            MountKind::Proc => "proc",
-            MountKind::Sysfs => "sysfs",
-            MountKind::Devpts => "devpts",
-            MountKind::Mqueue => "mqueue",
-            MountKind::Tmpfs => "tmpfs",
-            MountKind::Cgroup2 => "cgroup2",
-        }
-    }
-}
-
-/// Flag of a [`Mount`], mount(8).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum MountFlag {
-    /// Set-uid bits have no effect.
-    Nosuid,
-    /// Device nodes have no effect.
-    Nodev,
-    /// Nothing can be executed.
-    Noexec,
-    /// Read-only.
-    Ro,
-}
-
-/// Device nodes of the host.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct DeviceRule {
-    /// Paths below `/dev`, the same on the host and in the zone.
-    pub paths: Vec<String>,
-    /// Reason.
-    pub why: String,
-}
-
-/// A symbolic link.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Link {
-    /// Absolute path of the link inside the zone.
-    pub path: String,
-    /// What it points to.
-    pub target: String,
-    /// Reason.
-    pub why: String,
-}
-
-/// A covered path of `/proc` or `/sys`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Mask {
-    /// Absolute path inside the zone; one that does not exist is left out.
-    pub path: String,
-    /// How it is covered.
-    pub how: MaskKind,
-    /// Reason.
-    pub why: String,
-}
-
-/// How a path is covered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum MaskKind {
-    /// A file reads as empty, a folder shows nothing.
-    Hide,
-    /// It can be read, not written.
-    ReadOnly,
-}
-
-/// Rules of the system-call filter. What is not named here is allowed if [`crate::syscall`] knows it and
-/// answered `ENOSYS` if not: a userland asks for new calls and falls back, which `EPERM` would prevent.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Syscalls {
-    /// Calls that are refused.
-    #[serde(default)]
-    pub deny: Vec<SyscallRule>,
-    /// Calls taken off the refusals that are inherited.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub allow: Vec<AllowRule>,
-}
-
-/// Refusal of system calls.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct SyscallRule {
-    /// Names of calls, as in the kernel's tables.
-    pub names: Vec<String>,
-    /// What the caller is answered.
-    pub errno: Errno,
-    /// Only when all of these hold; always if there are none.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub args: Vec<ArgRule>,
-    /// Not for zones that hold this privilege.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unless: Option<crate::Capability>,
-    /// Reason.
-    pub why: String,
-}
-
-/// Calls that are allowed although an inherited rule refuses them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct AllowRule {
-    /// Names of calls.
-    pub names: Vec<String>,
-    /// Reason.
-    pub why: String,
-}
-
-/// A condition on the low 32 bits of an argument. The kernel takes all arguments that are worth a rule as
-/// (unsigned) int, so whatever a 64-bit caller leaves in the upper half must not matter.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct ArgRule {
-    /// Place of the argument, 0 to 5.
-    pub index: u8,
-    /// Bits that are looked at; all if not given.
-    #[serde(default = "all_bits", skip_serializing_if = "is_all_bits")]
-    pub mask: u32,
-    /// The argument is one of these.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub is: Vec<u32>,
-    /// The argument is none of these.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub is_not: Vec<u32>,
-}
-
-fn all_bits() -> u32 {
-    u32::MAX
-}
-
-fn is_all_bits(mask: &u32) -> bool {
-    *mask == u32::MAX
-}
-
-impl ArgRule {
-    /// Values one condition can list: a jump of the filter reaches over 255 instructions.
-    pub const MAX_VALUES: usize = 32;
 }
 
 impl Stop {

@@ -89,7 +89,7 @@ mod tests {
         for (arch, header) in [(Arch::X86_64, "unistd_64.h"), (Arch::X86, "unistd_32.h")] {
             let path = format!("/usr/include/x86_64-linux-gnu/asm/{header}");
             let Ok(text) = std::fs::read_to_string(&path) else {
-                println!("skipped: {path} is not installed (linux-libc-dev)");
+                eprintln!("skipped: {path} is not installed (linux-libc-dev)");
                 continue;
             };
             let mut seen = 0;

@@ -95,7 +95,7 @@ fn check(cases: &[(Call, i64)]) {
     for (((call, said), without), with) in cases.iter().zip(without).zip(with) {
         assert_eq!(with, *said, "{call:?}");
         if without == EAFNOSUPPORT {
-            println!("not shown: {call:?}, this kernel has no AF_VSOCK to be kept from");
+            eprintln!("not shown: {call:?}, this kernel has no AF_VSOCK to be kept from");
             continue;
         }
         assert_ne!(without, *said, "{call:?}: proves nothing, the kernel says so itself");
@@ -148,7 +148,7 @@ fn the_kernel_still_does_the_rest() {
 fn programs_of_32_bits_meet_the_same_filter() {
     let ia32 = |number, args| (Entry::Ia32, number, args);
     if answers(None, &[ia32(20, [0; 6])]).is_none_or(|said| said[0] <= 0) {
-        println!("skipped: this kernel runs no 32-bit calls (IA32_EMULATION)");
+        eprintln!("skipped: this kernel runs no 32-bit calls (IA32_EMULATION)");
         return;
     }
     check(&[

@@ -141,8 +141,10 @@ fn append<T>(heir: Vec<T>, mut all: Vec<T>) -> Vec<T> {
 /// The ancestor's rules, each replaced where the heir has one of the same key, then the heir's others: an
 /// order that matters (mounts) is kept.
 fn replace<T>(heir: Vec<T>, mut all: Vec<T>, key: impl Fn(&T) -> &String) -> Vec<T> {
+    let inherited = all.len();
     for rule in heir {
-        match all.iter().position(|old| key(old) == key(&rule)) {
+        // Two of the heir's own with one key are left for the check to refuse.
+        match all[..inherited].iter().position(|old| key(old) == key(&rule)) {
             Some(at) => all[at] = rule,
             None => all.push(rule),
         }
