@@ -6,15 +6,21 @@ use crate::{
     setup::{self, Purpose},
     workspace,
 };
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 
 pub(crate) fn run() -> Result<()> {
     require("fmt", "rustfmt")?;
     require("clippy", "clippy")?;
     setup::ensure(&[Purpose::Build, Purpose::Lint])?;
-    succeed(workspace::cargo().args(["fmt", "--all", "--check"]))?;
-    succeed(workspace::cargo().args(["clippy", "--all-targets", "--", "--deny", "warnings"]))?;
-    ebpf::clippy()?;
+    // All of them, whatever the first one says: a person mends everything in one go.
+    let checks = [
+        succeed(workspace::cargo().args(["fmt", "--all", "--check"])),
+        succeed(workspace::cargo().args(["clippy", "--all-targets", "--", "--deny", "warnings"])),
+        ebpf::clippy(),
+    ];
+    let failures: Vec<_> =
+        checks.into_iter().filter_map(|check| Some(format!("\n  {:#}", check.err()?))).collect();
+    ensure!(failures.is_empty(), "lint failed:{}", failures.concat());
     println!("formatted, and clippy has nothing to say");
     Ok(())
 }
