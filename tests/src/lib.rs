@@ -1,1 +1,14 @@
-//! Test context.
+//! A daemon of a test's own, with its own folders and names, and what a test does with it.
+//!
+//! Whatever a test makes is removed by its [guard](../guard/main.rs): a process that outlives the test, even one
+//! that is killed, and ends only what the test started.
+
+mod binaries;
+mod ctx;
+mod outcome;
+mod run;
+pub mod wait;
+
+pub use ctx::TestCtx;
+pub use outcome::Outcome;
+pub use run::{run, run_with};
