@@ -6,6 +6,7 @@
 
 #![expect(clippy::print_stdout, reason = "a command line tool answers on standard output")]
 
+mod bench;
 mod build;
 mod deny;
 mod doctor;
@@ -45,6 +46,8 @@ enum Verb {
     Lint,
     /// Check dependencies: bans, licences, sources
     Deny,
+    /// Measure against peers
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Verb::Test(args) => test::run(&args),
         Verb::Lint => lint::run(),
         Verb::Deny => deny::run(),
+        Verb::Bench(args) => bench::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
