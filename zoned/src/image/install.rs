@@ -1,0 +1,210 @@
+//! Installs and uninstalls roots: the one entry of this module for the daemon.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+};
+
+use brands::detect;
+use rustix::fs::fstatvfs;
+use uuid::Uuid;
+use zoned_api::{Leftover, config::Root};
+
+use super::{
+    Cancel, Digest, ImageError, RootView, StateIo, Step,
+    archive::{Rules, Summary},
+    dataset::Datasets,
+    layers::Layers,
+    source::{self, Request, Source},
+    temp,
+    worker::{self, Job},
+};
+use crate::plan::IdRange;
+
+/// Space on the disk no install touches, in bytes.
+const RESERVE: u64 = 1 << 30;
+
+/// The images of one state folder.
+#[derive(Clone, Debug)]
+pub struct Images {
+    layers: Layers,
+    datasets: Datasets,
+    cache: PathBuf,
+    worker: PathBuf,
+}
+
+/// A root that was installed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Installed {
+    /// Its layers, top first.
+    pub layers: Vec<Digest>,
+    /// Where it comes from and what was left out of it, in words.
+    pub describe: String,
+    /// PRETTY_NAME of its os-release, escaped, where it has one.
+    pub os: Option<String>,
+}
+
+impl Images {
+    /// Opens `<state>/layers` and `<state>/datasets`, made if missing, and removes what interrupted installs and
+    /// uninstalls left there. `cache` is made when something is to be kept in it. Several may be open on the same
+    /// folders, in one process or more.
+    pub fn new(state: &Path, cache: &Path) -> Result<Self, ImageError> {
+        let images = Images {
+            layers: Layers::open(state)?,
+            datasets: Datasets::open(state)?,
+            cache: cache.to_owned(),
+            // Whatever becomes of the file it was started from.
+            worker: "/proc/self/exe".into(),
+        };
+        temp::sweep(cache, source::WORKING).doing("clean up", cache)?;
+        Ok(images)
+    }
+
+    /// Unpacks in processes of another program than this one, which must be `zoned`.
+    pub fn with_worker(self, program: &Path) -> Self {
+        Images { worker: program.to_owned(), ..self }
+    }
+
+    /// Gives a zone a root: an empty dataset on the layer of an image, which is made if it is not there. Blocks,
+    /// for minutes where something must be downloaded.
+    ///
+    /// After an error the zone has no dataset. A layer that was finished is kept if another dataset refers to it.
+    pub fn install(
+        &self,
+        zone: Uuid,
+        root: &Root,
+        ids: IdRange,
+        progress: &dyn Fn(Step),
+        cancel: &Cancel,
+    ) -> Result<Installed, ImageError> {
+        if self.datasets.path(&zone).exists() {
+            return Err(ImageError::Exists(zone));
+        }
+        let request = Request { cache: &self.cache, spool: self.layers.folder(), progress, cancel };
+        let source = source::source(root, &request)?;
+        // The reference first: from here on nobody takes the layer away.
+        self.datasets.create(&zone, &[source.digest])?;
+        let made =
+            self.layer(&source, ids, progress, cancel).and_then(|()| self.describe(zone, root, &source));
+        if made.is_err()
+            && let Err(e) = self.uninstall(zone)
+        {
+            tracing::warn!("zone {zone}: a failed install cannot be cleaned up: {e}");
+        }
+        made
+    }
+
+    fn layer(
+        &self,
+        source: &Source,
+        ids: IdRange,
+        progress: &dyn Fn(Step),
+        cancel: &Cancel,
+    ) -> Result<(), ImageError> {
+        let image = &source.image;
+        let waiting = || progress(Step::new(format!("{image}: another install unpacks it; waiting")));
+        self.layers.ensure(&source.digest, image, cancel, waiting, |folder| {
+            let summary = self.unpack(source, ids, folder, progress, cancel)?;
+            progress(Step::new(format!("{image}: writing to disk")));
+            Ok(summary)
+        })
+    }
+
+    fn unpack(
+        &self,
+        source: &Source,
+        ids: IdRange,
+        folder: &Path,
+        progress: &dyn Fn(Step),
+        cancel: &Cancel,
+    ) -> Result<Summary, ImageError> {
+        let rules = Rules { bytes: self.room()?, ..Rules::default() };
+        let job = Job { parent: std::process::id(), folder: folder.to_owned(), ids, rules };
+        let what = format!("{}: unpacking", source.image);
+        progress(Step::bytes(&what, 0, None));
+        worker::run(&self.worker, &job, source, cancel, &mut |amount| {
+            progress(Step::bytes(&what, amount.bytes, None));
+        })
+    }
+
+    /// How much may be unpacked: what the disk has without what is left to the host.
+    fn room(&self) -> Result<u64, ImageError> {
+        let folder = self.layers.folder();
+        let disk = File::open(folder).and_then(|f| Ok(fstatvfs(&f)?)).doing("look at", folder)?;
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        match free.checked_sub(RESERVE) {
+            Some(room) if room > 0 => Ok(room.min(Rules::default().bytes)),
+            _ => Err(ImageError::NoSpace { path: folder.to_owned(), free: free >> 20 }),
+        }
+    }
+
+    fn describe(&self, zone: Uuid, root: &Root, source: &Source) -> Result<Installed, ImageError> {
+        let record = self.layers.record(&source.digest)?;
+        let mut describe = match root.sparse {
+            true => "sparse: /usr of this host".to_owned(),
+            false => source.image.clone(),
+        };
+        for (count, what) in [
+            (source.skipped, "devices and sockets"),
+            (record.summary.devices_skipped, "device nodes below /dev"),
+            (record.summary.attributes_dropped, "extended attributes"),
+        ] {
+            if count > 0 {
+                describe.push_str(&format!(", without {count} {what}"));
+            }
+        }
+        let os =
+            detect::detect(&self.view(zone, root.sparse)?, "/sbin/init").os.and_then(|os| os.pretty_name);
+        Ok(Installed { layers: vec![source.digest], describe, os })
+    }
+
+    /// Removes a zone's dataset with all it has written, and the layers nobody refers to any more. Bootstrapped
+    /// archives stay in the cache. It is no error if there is nothing to remove.
+    pub fn uninstall(&self, zone: Uuid) -> Result<(), ImageError> {
+        self.datasets.remove(&zone)?;
+        self.datasets.collect(&self.layers)
+    }
+
+    /// Root folders of a zone's layers, top first.
+    pub fn lowers(&self, zone: Uuid) -> Result<Vec<PathBuf>, ImageError> {
+        Ok(self.datasets.parents(&zone)?.iter().map(|digest| self.layers.root(digest)).collect())
+    }
+
+    /// The folder of a zone's dataset: `upper` and `work` are in it.
+    pub fn dataset(&self, zone: Uuid) -> PathBuf {
+        self.datasets.path(&zone)
+    }
+
+    /// A zone's root for reading, as it is mounted: the dataset over the layers, and the host's `/usr` in it if
+    /// `sparse`.
+    pub fn view(&self, zone: Uuid, sparse: bool) -> Result<RootView, ImageError> {
+        let mut folders = vec![self.dataset(zone).join("upper")];
+        folders.extend(self.lowers(zone)?);
+        let usr = sparse.then_some(Path::new("/usr"));
+        RootView::open(&folders, usr).doing("look into", &folders[0])
+    }
+
+    /// Folders of ours that belong to no living zone: datasets of others, layers without a dataset, and what
+    /// somebody who died was making. Nothing that is being made is among them.
+    pub fn leftovers(&self, living: &[Uuid]) -> Vec<Leftover> {
+        let found = |kind: &str, path: PathBuf, uuid: Option<Uuid>| Leftover {
+            kind: kind.into(),
+            object: path.display().to_string(),
+            uuid: uuid.map(|uuid| uuid.to_string()),
+        };
+        let mut left = Vec::new();
+        for zone in self.datasets.list().unwrap_or_default() {
+            if !living.contains(&zone) {
+                left.push(found("dataset", self.dataset(zone), Some(zone)));
+            }
+        }
+        for digest in self.datasets.unused(&self.layers).unwrap_or_default() {
+            let path = self.layers.folder().join(digest.to_string());
+            left.push(found("layer", path, None));
+        }
+        let working = temp::stale(&self.cache, source::WORKING).unwrap_or_default();
+        let stale = [self.layers.stale(), self.datasets.stale(), working].concat();
+        left.extend(stale.into_iter().map(|path| found("folder", path, None)));
+        left
+    }
+}
