@@ -42,9 +42,18 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 /// Builds the programs and the binaries around them; returns the binaries' folder.
 pub(crate) fn everything(profile: Profile) -> Result<PathBuf> {
+    compile(profile, &["zoned", "zonectl"])
+}
+
+/// As [`everything`], with the guard that cleans up after daemons of xtask's own.
+pub(crate) fn with_guard(profile: Profile) -> Result<PathBuf> {
+    compile(profile, &["zoned", "zonectl", "zone-tests"])
+}
+
+fn compile(profile: Profile, packages: &[&str]) -> Result<PathBuf> {
     ebpf::build()?;
     let mut cargo = workspace::cargo();
-    cargo.args(["build", "--package", "zoned", "--package", "zonectl", "--bins"]);
+    cargo.args(["build", "--bins"]).args(packages.iter().flat_map(|package| ["--package", package]));
     if profile == Profile::Release {
         cargo.arg("--release");
     }

@@ -8,6 +8,8 @@
 
 mod bench;
 mod build;
+mod daemon;
+mod demo;
 mod deny;
 mod doctor;
 mod ebpf;
@@ -46,6 +48,8 @@ enum Verb {
     Lint,
     /// Check dependencies: bans, licences, sources
     Deny,
+    /// Boot three zones, look, measure, kill the daemon, remove everything
+    Demo,
     /// Measure against peers
     Bench(bench::Args),
 }
@@ -59,6 +63,7 @@ fn main() -> ExitCode {
         Verb::Test(args) => test::run(&args),
         Verb::Lint => lint::run(),
         Verb::Deny => deny::run(),
+        Verb::Demo => demo::run(),
         Verb::Bench(args) => bench::run(&args),
     };
     match done {

@@ -53,6 +53,11 @@ pub(crate) fn seconds(duration: Duration) -> String {
     format!("{:.1} s", duration.as_secs_f64())
 }
 
+/// A duration in the unit that suits it.
+pub(crate) fn brief(duration: Duration) -> String {
+    if duration < Duration::from_secs(1) { format!("{} ms", duration.as_millis()) } else { seconds(duration) }
+}
+
 /// The line of a step: moving on a terminal, otherwise one line at its begin and one at its end.
 enum Line {
     Moving(ProgressBar),
@@ -88,7 +93,7 @@ impl Line {
 }
 
 /// The last lines of a log, without the control characters that programs write for terminals.
-fn tail(path: &Path, lines: usize) -> String {
+pub(crate) fn tail(path: &Path, lines: usize) -> String {
     const BYTES_A_LINE: u64 = 400;
     let read = || -> std::io::Result<Vec<u8>> {
         let mut file = File::open(path)?;

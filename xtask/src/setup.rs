@@ -24,6 +24,7 @@ pub(crate) struct Args {
 pub(crate) enum Purpose {
     Build,
     Lint,
+    Demo,
     Test,
     Bench,
 }
@@ -100,6 +101,7 @@ fn look(purposes: &[Purpose]) -> Result<Missing> {
                 groups.push(Group::Lint);
             }
             Purpose::Lint => {}
+            Purpose::Demo => groups.push(Group::Run),
             Purpose::Test => groups.extend([Group::Run, Group::Test]),
             Purpose::Bench => groups.extend([Group::Run, Group::Bench]),
         }

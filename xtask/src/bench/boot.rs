@@ -9,8 +9,12 @@ use super::{
     figures::{self, Figure},
     peers::{PEERS, Peer, Setting},
     probe, stage,
+    zone::{Way, Zone},
 };
-use crate::setup::{self, Purpose};
+use crate::{
+    build::{self, Profile},
+    setup::{self, Purpose},
+};
 use anyhow::{Context as _, Result, ensure};
 use std::{
     process::{Command, Stdio},
@@ -29,37 +33,68 @@ struct Run {
     exit: Duration,
 }
 
+/// Whatever is measured.
+enum Subject {
+    Peer(&'static Peer),
+    Zone(Way),
+}
+
+impl Subject {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Peer(peer) => peer.name,
+            Self::Zone(Way::Command) => "zonectl boot",
+            Self::Zone(Way::Call) => "API call",
+        }
+    }
+}
+
 pub(crate) fn run(options: &Options) -> Result<()> {
     ensure!(setup::is_root(), "the bench makes namespaces, mounts and cgroups: run it as root");
     setup::ensure(&[Purpose::Build, Purpose::Bench])?;
+    let binaries = build::with_guard(Profile::Release)?;
     let folder = tempfile::Builder::new().prefix("xtask-bench-").tempdir().context("cannot make a folder")?;
     let root = probe::make_root(folder.path())?;
+    // The daemon sees the machine as it is: it is started before the view of the peers is made.
+    let zone = Zone::install(&binaries, &root)?;
     let setting = Setting::new(root, folder.path().join("oci"))?;
     let _group = stage::Group::enter()?;
     let runs = options.runs;
-    let measured = thread::spawn(move || measure(&setting, runs)).join();
+    let measured = thread::spawn(move || measure(&setting, zone, runs)).join();
     let series = measured.map_err(|_| anyhow::anyhow!("the measuring thread panicked"))??;
-    let figures: Vec<Figure> = series.iter().flat_map(|(subject, runs)| figures_of(subject, runs)).collect();
+    let figures: Vec<Figure> =
+        series.iter().flat_map(|(subject, runs)| figures_of(subject.name(), runs)).collect();
     println!("{}\n", figures::table(&figures, &METRICS, YARDSTICK));
     println!("median, min and max of {runs} runs each, all subjects in turn");
     options.json.as_deref().map_or(Ok(()), |path| figures::write(path, &figures))
 }
 
 /// Runs all subjects in turn; another one goes first each time, so that none always follows the same one.
-fn measure(setting: &Setting, runs: u32) -> Result<Vec<(&'static str, Vec<Run>)>> {
+fn measure(setting: &Setting, mut zone: Zone, runs: u32) -> Result<Vec<(Subject, Vec<Run>)>> {
     stage::enter_private_view()?;
-    let mut series: Vec<(&'static str, Vec<Run>)> =
-        PEERS.iter().map(|peer| (peer.name, Vec::new())).collect();
+    let subjects =
+        PEERS.iter().map(Subject::Peer).chain([Subject::Zone(Way::Command), Subject::Zone(Way::Call)]);
+    let mut series: Vec<(Subject, Vec<Run>)> = subjects.map(|subject| (subject, Vec::new())).collect();
     for round in 0..WARM_UP + runs {
-        for turn in 0..PEERS.len() {
-            let subject = (turn + round as usize) % PEERS.len();
-            let run = run_peer(&PEERS[subject], setting, round)?;
+        let first = round as usize % series.len();
+        series.rotate_left(first);
+        for (subject, taken) in &mut series {
+            let run = match subject {
+                Subject::Peer(peer) => run_peer(peer, setting, round)?,
+                Subject::Zone(way) => run_zone(&mut zone, *way)?,
+            };
             if round >= WARM_UP {
-                series[subject].1.push(run);
+                taken.push(run);
             }
         }
+        series.rotate_right(first);
     }
     Ok(series)
+}
+
+fn run_zone(zone: &mut Zone, way: Way) -> Result<Run> {
+    let [request, first, exit] = zone.boot(way)?;
+    Ok(Run { first: first.duration_since(request)?, exit: exit.duration_since(request)? })
 }
 
 fn run_peer(peer: &Peer, setting: &Setting, round: u32) -> Result<Run> {

@@ -1,10 +1,12 @@
 //! `cargo xtask bench NAME`: measurements against peers and a floor, all subjects in turn in one run.
 
+mod api;
 mod boot;
 mod figures;
 mod peers;
 mod probe;
 mod stage;
+mod zone;
 
 use anyhow::Result;
 use std::path::PathBuf;

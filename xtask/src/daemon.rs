@@ -1,0 +1,154 @@
+//! A zoned of one's own: own folders, own cgroup, nothing of the machine's.
+//!
+//! `zone-test-guard`, a process that outlives this one, removes all of it when this one has ended, however it ended.
+
+use crate::{progress, workspace};
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
+use std::{
+    fs::{self, DirBuilder, File},
+    os::unix::{fs::DirBuilderExt as _, net::UnixStream, process::CommandExt as _},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+const START_LIMIT: Duration = Duration::from_secs(30);
+
+/// A running daemon. Dropping it removes everything it has made.
+pub(crate) struct Daemon {
+    binaries: PathBuf,
+    folder: PathBuf,
+    cgroup: String,
+    zoned: Option<Child>,
+    guard: Child,
+}
+
+impl Daemon {
+    /// Starts one from the binaries in this folder; `purpose` is part of its names.
+    pub(crate) fn start(binaries: &Path, purpose: &str) -> Result<Self> {
+        // The guard removes nothing whose name begins otherwise.
+        let cgroup = format!("zt-{purpose}-{}", std::process::id());
+        let folder = std::env::temp_dir().join(&cgroup);
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&folder)
+            .with_context(|| format!("cannot make {}", folder.display()))?;
+        let guard = binaries.join("zone-test-guard");
+        let guard = Command::new(&guard)
+            .arg(&folder)
+            .arg(&cgroup)
+            .stdin(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot run {}", guard.display()))?;
+        let mut daemon = Self { binaries: binaries.to_owned(), folder, cgroup, zoned: None, guard };
+        daemon.start_zoned()?;
+        Ok(daemon)
+    }
+
+    /// Starts zoned and waits until it answers; how long that took.
+    pub(crate) fn start_zoned(&mut self) -> Result<Duration> {
+        let begun = Instant::now();
+        let log = File::options().create(true).append(true).open(self.log())?;
+        let mut zoned = Command::new(self.binaries.join("zoned"))
+            .arg("--config-dir")
+            .arg(self.folder.join("etc"))
+            .arg("--state-dir")
+            .arg(self.folder.join("lib"))
+            .arg("--run-dir")
+            .arg(self.folder.join("run"))
+            // Downloads are kept for the next run, beside what is built.
+            .arg("--cache-dir")
+            .arg(workspace::root().join("target/xtask/cache"))
+            .args(["--cgroup-name", &self.cgroup])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            // Ctrl-C in a terminal is for this program; its guard ends the daemon.
+            .process_group(0)
+            .spawn()
+            .context("cannot run zoned")?;
+        let socket = self.socket();
+        loop {
+            if UnixStream::connect(&socket).is_ok() {
+                break;
+            }
+            if let Some(status) = zoned.try_wait()? {
+                bail!("zoned ended at its start ({status}):\n{}", progress::tail(&self.log(), 20));
+            }
+            if begun.elapsed() > START_LIMIT {
+                self.zoned = Some(zoned);
+                bail!("zoned does not answer after {START_LIMIT:?}:\n{}", progress::tail(&self.log(), 20));
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        self.zoned = Some(zoned);
+        Ok(begun.elapsed())
+    }
+
+    /// Ends zoned by SIGKILL.
+    pub(crate) fn kill_zoned(&mut self) -> Result<()> {
+        let mut zoned = self.zoned.take().context("zoned is not running")?;
+        zoned.kill().context("cannot kill zoned")?;
+        zoned.wait()?;
+        Ok(())
+    }
+
+    /// The socket it listens on.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.folder.join("run/zoned.sock")
+    }
+
+    /// Where everything of it lies.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// A zonectl that talks to it, with no input.
+    pub(crate) fn zonectl<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Command {
+        let mut zonectl = Command::new(self.binaries.join("zonectl"));
+        zonectl.env("ZONED_SOCKET", self.socket()).args(args).stdin(Stdio::null());
+        zonectl
+    }
+
+    /// Runs zonectl, which must succeed; its standard output.
+    pub(crate) fn ask(&self, args: &[&str]) -> Result<String> {
+        let output = self.zonectl(args.iter().copied()).output().context("cannot run zonectl")?;
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        ensure!(
+            output.status.success(),
+            "zonectl {} ({}): {}",
+            args.join(" "),
+            output.status,
+            complaint.trim()
+        );
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// As [`Daemon::ask`] with `--json`.
+    pub(crate) fn json(&self, args: &[&str]) -> Result<Value> {
+        let text = self.ask(&[args, &["--json"]].concat())?;
+        serde_json::from_str(&text)
+            .with_context(|| format!("zonectl {} --json printed no JSON", args.join(" ")))
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.join("log")
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if let Some(mut zoned) = self.zoned.take() {
+            // A failure leaves it to the guard.
+            let _ = zoned.kill().and_then(|()| zoned.wait());
+        }
+        // The guard begins when its input ends.
+        drop(self.guard.stdin.take());
+        let _ = self.guard.wait();
+        if fs::exists(&self.folder).unwrap_or(true) {
+            eprintln!("warning: {} could not be removed", self.folder.display());
+        }
+    }
+}
