@@ -60,7 +60,7 @@ impl Daemon {
             .arg(self.folder.join("run"))
             // Downloads are kept for the next run, beside what is built.
             .arg("--cache-dir")
-            .arg(workspace::root().join("target/xtask/cache"))
+            .arg(workspace::cache())
             .args(["--cgroup-name", &self.cgroup])
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)

@@ -31,6 +31,11 @@ pub(crate) fn ebpf_object() -> PathBuf {
     ebpf_target_dir().join("zone-ebpf.o")
 }
 
+/// What daemons of xtask's own and of the tests download, kept for the next run.
+pub(crate) fn cache() -> PathBuf {
+    root().join("target/xtask/cache")
+}
+
 /// The cargo that runs this program, in the workspace's root.
 pub(crate) fn cargo() -> Command {
     let program = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
