@@ -1,0 +1,26 @@
+//! `zonectl halt`.
+
+use anyhow::Result;
+use zoned_api::{Method, State, Verb};
+
+use super::{App, several};
+
+/// Stop zones at once, without asking their init
+#[derive(clap::Args, Debug)]
+#[command(
+    after_help = "Everything in the zone is killed; `shutdown` is the clean way. On a zone that is `down` the tear-down is tried again.\n\nExample: zonectl halt web"
+)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    zones: several::Zones,
+}
+
+pub(crate) async fn run(app: &App, args: Args) -> Result<u8> {
+    let states = [State::Ready, State::Running, State::Paused, State::Down];
+    several::run(app, &args.zones, &states, several::AT_ONCE, |zone| Method::Do {
+        zone,
+        verb: Verb::Halt,
+        uuid: None,
+    })
+    .await
+}

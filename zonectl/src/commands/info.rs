@@ -1,0 +1,98 @@
+//! `zonectl info`.
+
+use anyhow::Result;
+use zoned_api::{ZoneInfo, report::Exit};
+
+use super::{App, list};
+use crate::{
+    cli, daemon,
+    output::{escape, units},
+};
+
+/// Show all that is known of a zone
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Example: zonectl info web --json | jq .state")]
+pub(crate) struct Args {
+    /// Name or UUID of the zone
+    #[arg(value_name = "ZONE", value_parser = cli::zone)]
+    zone: String,
+    /// One JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) async fn run(app: &App, args: Args) -> Result<u8> {
+    let mut client = app.connect().await?;
+    let info = daemon::info(&mut client, &args.zone).await?;
+    if args.json {
+        app.out.json(&info)?;
+    } else {
+        app.out.data(&describe(&info, units::now_ms())?)?;
+    }
+    Ok(0)
+}
+
+/// A line for each thing known, then the configuration.
+fn describe(info: &ZoneInfo, now_ms: u64) -> Result<String> {
+    let number = |n: Option<u32>| n.map(|n| n.to_string());
+    let booted = info.booted_ms.map(units::date).zip(list::uptime(info, now_ms));
+    let lines = [
+        ("zone", Some(info.zone.to_string())),
+        ("uuid", Some(info.uuid.to_string())),
+        ("state", Some(info.state.to_string())),
+        ("reason", info.reason.clone()),
+        ("brand", Some(info.brand.clone())),
+        ("os", info.os.clone()),
+        ("root", info.root.clone()),
+        ("user ids", Some(format!("{}-{}", info.id_base, u64::from(info.id_base) + 65_535))),
+        ("boots", Some(info.boot.to_string())),
+        ("booted", booted.map(|(date, uptime)| format!("{date}, up {uptime}"))),
+        ("init", number(info.init_pid).map(|pid| format!("pid {pid} on the host"))),
+        ("monitor", number(info.monitor_pid).map(|pid| format!("pid {pid}"))),
+        ("last exit", info.last_exit.as_ref().map(exit)),
+    ];
+    let mut text = String::new();
+    for (name, value) in lines.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+        text.push_str(&format!("{name:<11}{}\n", escape::message(&value).replace("\n  ", "\n           ")));
+    }
+    text.push_str("configuration\n");
+    for line in info.config.to_yaml()?.lines() {
+        text.push_str(&format!("  {}\n", escape::line(line)));
+    }
+    Ok(text)
+}
+
+fn exit(exit: &Exit) -> String {
+    match exit {
+        Exit::Exited { code } => format!("init returned {code}"),
+        Exit::Killed { signal } => format!("init was killed by signal {signal}"),
+        Exit::PoweredOff => "powered off from inside".to_owned(),
+        Exit::Rebooted => "rebooted from inside".to_owned(),
+        Exit::Unknown => "unknown: its monitor died".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use zoned_api::State;
+
+    use super::*;
+
+    #[test]
+    fn only_what_is_known_is_shown() {
+        let mut info = list::tests::zone("web", State::Down, "order: 4");
+        info.reason = Some("two steps failed:\nzone: \x1bc".into());
+        info.last_exit = Some(Exit::Killed { signal: 9 });
+        let text = describe(&info, 0).unwrap();
+        assert!(
+            text.contains("state      down\nreason     two steps failed:\n           zone: \\u{1b}c\n"),
+            "{text}"
+        );
+        assert!(text.contains("user ids   536870912-536936447\n"), "{text}");
+        assert!(
+            text.contains("last exit  init was killed by signal 9\nconfiguration\n  zone: web\n"),
+            "{text}"
+        );
+        assert!(text.contains("  order: 4\n") && !text.contains("monitor"), "{text}");
+    }
+}

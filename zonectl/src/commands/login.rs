@@ -1,0 +1,29 @@
+//! `zonectl login`.
+
+use std::io::{IsTerminal, stdin};
+
+use anyhow::Result;
+use zoned_api::session::ExecSpec;
+
+use super::{App, exec};
+use crate::cli;
+
+/// Open a login shell in a running zone
+#[derive(clap::Args, Debug)]
+#[command(
+    after_help = "~. at the start of a line detaches, and hangs the shell up. Without a terminal the shell reads commands from stdin. \
+                        Exit status as of `exec`.\n\nExample: zonectl login web -u alice"
+)]
+pub(crate) struct Args {
+    /// Name or UUID of the zone
+    #[arg(value_name = "ZONE", value_parser = cli::zone)]
+    zone: String,
+    /// User inside the zone, by name or number [default: root]
+    #[arg(long, short, value_name = "USER")]
+    user: Option<String>,
+}
+
+pub(crate) async fn run(app: &App, args: Args) -> Result<u8> {
+    let spec = ExecSpec { user: args.user, tty: stdin().is_terminal(), ..ExecSpec::default() };
+    exec::start(app, &args.zone, spec, false).await
+}

@@ -1,0 +1,24 @@
+//! `zonectl resume`.
+
+use anyhow::Result;
+use zoned_api::{Method, State, Verb};
+
+use super::{App, several};
+
+/// Thaw paused zones
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Example: zonectl resume web")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    zones: several::Zones,
+}
+
+pub(crate) async fn run(app: &App, args: Args) -> Result<u8> {
+    let states = [State::Paused];
+    several::run(app, &args.zones, &states, several::AT_ONCE, |zone| Method::Do {
+        zone,
+        verb: Verb::Resume,
+        uuid: None,
+    })
+    .await
+}

@@ -1,0 +1,31 @@
+//! `zonectl set`.
+
+use anyhow::Result;
+use zoned_api::Method;
+
+use super::App;
+use crate::{cli, daemon};
+
+/// Change single keys of a zone's configuration
+#[derive(clap::Args, Debug)]
+#[command(
+    after_help = "Keys are dotted paths, values YAML; an empty value takes the key away. It counts from the next boot on.\n\n\
+                        Examples:\n  zonectl set web autoboot=true process.init=none\n  zonectl set web hostname=\n  \
+                        zonectl set web 'fs=[{ source: /srv/www, target: /var/www, options: [ro] }]'"
+)]
+pub(crate) struct Args {
+    /// Name or UUID of the zone
+    #[arg(value_name = "ZONE", value_parser = cli::zone)]
+    zone: String,
+    /// What to what
+    #[arg(value_name = "KEY=VALUE", value_parser = cli::key_value, required = true)]
+    values: Vec<(String, String)>,
+}
+
+pub(crate) async fn run(app: &App, args: Args) -> Result<u8> {
+    let mut client = app.connect().await?;
+    let method = Method::Set { zone: args.zone.clone(), values: args.values.into_iter().collect() };
+    let outcome = daemon::done(&mut client, method).await?;
+    app.report(&args.zone, &outcome, "deleted");
+    Ok(0)
+}

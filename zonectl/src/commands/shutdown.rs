@@ -1,0 +1,30 @@
+//! `zonectl shutdown`.
+
+use anyhow::Result;
+use zoned_api::{Method, State};
+
+use super::{App, several};
+
+/// Ask the init of zones to stop; halt them if it has not in time
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:\n  zonectl shutdown web --timeout 20\n  zonectl shutdown --reboot web")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    zones: several::Zones,
+    /// Seconds to wait before a zone is halted
+    #[arg(long, short, value_name = "SECONDS", default_value_t = 60)]
+    timeout: u32,
+    /// Boot again afterwards
+    #[arg(long, short)]
+    reboot: bool,
+}
+
+pub(crate) async fn run(app: &App, args: Args) -> Result<u8> {
+    let (timeout, reboot) = (Some(args.timeout), args.reboot);
+    several::run(app, &args.zones, &[State::Running], several::AT_ONCE, |zone| Method::Shutdown {
+        zone,
+        timeout,
+        reboot,
+    })
+    .await
+}
