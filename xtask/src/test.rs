@@ -28,7 +28,7 @@ pub(crate) struct Args {
     /// Run the tests marked as long too
     #[arg(long)]
     long: bool,
-    /// Only these files of tests/tests, without unit tests
+    /// Only these topics, folders of tests/, without the unit tests
     #[arg(value_name = "TOPIC")]
     topics: Vec<String>,
     /// Arguments for the test programs, such as a test's name or --nocapture
