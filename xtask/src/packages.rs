@@ -40,7 +40,6 @@ impl Group {
         const BUILD: &[Package] = &[
             package("gcc", "links every program, compiles the zstd and xz libraries"),
             package("libc6-dev", "what is linked against"),
-            package("libseccomp-dev", "the daemon compiles system-call filters with it"),
         ];
         const LINKER: &[Package] = &[
             package("llvm-22-dev", "bpf-linker is a front to this library"),
