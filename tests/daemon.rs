@@ -1,0 +1,156 @@
+//! The daemon may die, and so may a monitor.
+
+use std::{fs, io::Write, process::Stdio};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use zone_tests::{TestCtx, run, wait};
+
+fn pid(ctx: &TestCtx, zone: &str, which: &str) -> i32 {
+    let info = ctx.info(zone);
+    info[which].as_i64().unwrap_or_else(|| panic!("no {which} in {info}")) as i32
+}
+
+/// Start time of a process, so that one that was replaced under the same number is noticed.
+fn born(pid: i32) -> String {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(19)).unwrap_or_default().to_owned()
+}
+
+#[test]
+fn zones_live_on_without_the_daemon() {
+    let mut ctx = TestCtx::new();
+    ctx.boot(
+        "zone: a\nprocess: { command: [/bin/sh, -c, 'echo before; sleep 2; echo after; exec sleep 1000'] }",
+    );
+    ctx.boot("zone: b");
+    ctx.create("zone: c").ok();
+    ctx.ok(&["install", "c"]);
+    ctx.ok(&["ready", "c"]);
+    let before = [pid(&ctx, "a", "init_pid"), pid(&ctx, "b", "init_pid"), pid(&ctx, "c", "init_pid")];
+    let births = before.map(born);
+    ctx.kill_daemon();
+    // The console goes on being kept.
+    let log = || {
+        let all = fs::read_dir(ctx.dir.join("lib/zones")).into_iter().flatten().flatten();
+        all.filter_map(|zone| fs::read_to_string(zone.path().join("console.log")).ok()).collect::<String>()
+    };
+    wait::until("the console is kept without the daemon", || log().contains("after"));
+    ctx.start_daemon();
+    let after = [pid(&ctx, "a", "init_pid"), pid(&ctx, "b", "init_pid"), pid(&ctx, "c", "init_pid")];
+    assert_eq!((before, births), (after, after.map(born)), "processes were replaced");
+    assert_eq!([ctx.state("a"), ctx.state("b"), ctx.state("c")], ["running", "running", "ready"]);
+    assert_eq!(ctx.sh("b", "exit 5").code, 5);
+    ctx.ok(&["boot", "c"]);
+    let shown = ctx.ok(&["console", "a", "--log"]);
+    assert!(shown.contains("before") && shown.contains("after"), "{shown}");
+    ctx.finish();
+}
+
+#[test]
+fn an_exit_that_nobody_saw_is_told() {
+    let mut ctx = TestCtx::new();
+    ctx.boot(
+        "zone: a\nprocess: { command: [/bin/sh, -c, 'while [ ! -e /go ]; do sleep 0.05; done; exit 42'] }",
+    );
+    let init = pid(&ctx, "a", "init_pid");
+    let mut exec =
+        ctx.command(&["exec", "a", "--", "/bin/sh", "-c", "sleep 0.5; touch /go; sleep 0.1; exit 9"]);
+    let session = exec.stdin(Stdio::null()).spawn().unwrap();
+    wait::until("the session runs", || ctx.ok(&["events", "a", "--processes", "--json"]).contains("sleep"));
+    ctx.kill_daemon();
+    // The session needs no daemon either; it ends with the zone or by itself.
+    let ended = session.wait_with_output().unwrap().status.code();
+    assert!(matches!(ended, Some(9 | 137)), "{ended:?}");
+    wait::until("the zone's first process is gone", || !fs::exists(format!("/proc/{init}")).unwrap_or(true));
+    ctx.start_daemon();
+    ctx.wait_state("a", "installed");
+    let info = ctx.info("a");
+    assert_eq!(
+        (info["last_exit"]["how"].as_str(), info["last_exit"]["code"].as_u64()),
+        (Some("exited"), Some(42)),
+        "{info}"
+    );
+    ctx.finish();
+}
+
+#[test]
+fn a_reboot_from_inside_happens_when_a_daemon_is_back() {
+    let mut ctx = TestCtx::new();
+    ctx.boot("zone: a");
+    let first = pid(&ctx, "a", "init_pid");
+    ctx.kill_daemon();
+    // reboot(2) with LINUX_REBOOT_CMD_RESTART, by a process of the zone's.
+    let inside = format!("/proc/{first}/ns");
+    let mut enter = std::process::Command::new("nsenter");
+    enter.args(["--target", &first.to_string(), "--user", "--pid", "--mount", "--", "/bin/sh", "-c"]);
+    enter.arg("python3 -c 'import ctypes; ctypes.CDLL(None).reboot(0x01234567)' || perl -e 'syscall(169, 0xfee1dead, 672274793, 0x01234567, 0)'");
+    let _ = (run(enter), inside);
+    wait::until("the zone's first process is gone", || !fs::exists(format!("/proc/{first}")).unwrap_or(true));
+    ctx.start_daemon();
+    ctx.wait_state("a", "running");
+    assert_ne!(pid(&ctx, "a", "init_pid"), first);
+    assert_eq!(ctx.info("a")["boot"], 2);
+    ctx.finish();
+}
+
+#[test]
+fn a_zone_ends_with_its_monitor() {
+    let ctx = TestCtx::new();
+    ctx.boot("zone: a");
+    ctx.boot("zone: b");
+    let (init, monitor, other) =
+        (pid(&ctx, "a", "init_pid"), pid(&ctx, "a", "monitor_pid"), pid(&ctx, "b", "init_pid"));
+    kill(Pid::from_raw(monitor), Signal::SIGKILL).unwrap();
+    ctx.wait_state("a", "installed");
+    let reason = ctx.info("a")["reason"].as_str().unwrap_or_default().to_owned();
+    assert!(reason.contains("monitor"), "{reason:?}");
+    assert!(!fs::exists(format!("/proc/{init}")).unwrap_or(true), "its first process lives");
+    assert_eq!((ctx.state("b").as_str(), pid(&ctx, "b", "init_pid")), ("running", other));
+    ctx.ok(&["audit"]);
+    ctx.ok(&["boot", "a"]);
+    ctx.finish();
+}
+
+#[test]
+fn a_zone_whose_monitor_and_daemon_died_is_cleaned_up() {
+    let mut ctx = TestCtx::new();
+    ctx.boot("zone: a");
+    let (init, monitor) = (pid(&ctx, "a", "init_pid"), pid(&ctx, "a", "monitor_pid"));
+    ctx.kill_daemon();
+    kill(Pid::from_raw(monitor), Signal::SIGKILL).unwrap();
+    ctx.start_daemon();
+    ctx.wait_state("a", "installed");
+    assert!(!fs::exists(format!("/proc/{init}")).unwrap_or(true), "its first process lives");
+    assert!(ctx.info("a")["reason"].as_str().unwrap_or_default().contains("monitor"));
+    ctx.finish();
+}
+
+#[test]
+fn fifty_deaths_of_the_daemon_lose_nothing() {
+    let mut ctx = TestCtx::new();
+    ctx.boot("zone: steady");
+    ctx.create("zone: busy\nprocess: { command: [/bin/sh, -c, 'exec sleep 1000'] }").ok();
+    ctx.ok(&["install", "busy"]);
+    let init = pid(&ctx, "steady", "init_pid");
+    for round in 0..50 {
+        // At another point of the boot or halt each time.
+        let verb = if ctx.state("busy") == "running" { "halt" } else { "boot" };
+        let mut request =
+            ctx.command(&[verb, "busy"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_micros(round * 700));
+        ctx.kill_daemon();
+        let _ = request.wait();
+        ctx.start_daemon();
+        wait::until("the zone has come to rest", || {
+            matches!(ctx.state("busy").as_str(), "installed" | "running")
+        });
+        assert_eq!(pid(&ctx, "steady", "init_pid"), init, "round {round}");
+        let audit = ctx.zonectl(&["audit"]);
+        assert_eq!(audit.code, 0, "round {round}: {}", audit.stdout);
+    }
+    let _ = std::io::stderr().flush();
+    ctx.finish();
+}
