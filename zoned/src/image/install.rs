@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use brands::detect;
+use brands::detect::detect;
 use rustix::fs::fstatvfs;
 use uuid::Uuid;
 use zoned_api::{Leftover, config::Root};
@@ -153,9 +153,12 @@ impl Images {
                 describe.push_str(&format!(", without {count} {what}"));
             }
         }
-        let os =
-            detect::detect(&self.view(zone, root.sparse)?, "/sbin/init").os.and_then(|os| os.pretty_name);
-        Ok(Installed { layers: vec![source.digest], describe, os })
+        let os = detect(&self.view(zone, root.sparse)?, "/sbin/init").os;
+        Ok(Installed {
+            layers: vec![source.digest],
+            describe,
+            os: os.and_then(|os| os.pretty_name),
+        })
     }
 
     /// Removes a zone's dataset with all it has written, and the layers nobody refers to any more. Bootstrapped
