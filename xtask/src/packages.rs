@@ -53,7 +53,10 @@ impl Group {
             package("rust-web-src", "the library's source, for -Z build-std=core"),
         ];
         const LINT: &[Package] = &[package("rust-web-clippy", "lints the eBPF programs")];
-        const RUN: &[Package] = &[package("mmdebstrap", "unpacks a Debian suite for a zone's root")];
+        const RUN: &[Package] = &[
+            package("mmdebstrap", "makes the root of a Debian suite"),
+            package("debian-archive-keyring", "what mmdebstrap downloads is checked against it"),
+        ];
         const TEST: &[Package] = &[package("bpftool", "an independent look at programs and maps")];
         const BENCH: &[Package] = &[
             package("bubblewrap", "a peer in `bench boot`"),
