@@ -6,7 +6,7 @@ use std::{
     ffi::OsString,
     fs, io,
     os::unix::{ffi::OsStringExt, fs::MetadataExt},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 /// One line of mountinfo, as far as anybody here needs it (proc_pid_mountinfo(5)).
@@ -86,9 +86,10 @@ fn unescape(field: &[u8]) -> OsString {
     OsString::from_vec(out)
 }
 
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -100,7 +101,10 @@ mod tests {
         assert_eq!(mounts[0].target, Path::new("/sys/fs/cgroup/unified"));
         assert!(mounts[0].has("nsdelegate") && mounts[0].fstype == "cgroup2");
         assert_eq!(mounts[0].dev, rustix::fs::makedev(0, 38));
-        assert_eq!((mounts[1].root.as_path(), mounts[1].target.as_path()), (Path::new("/a b"), Path::new("/mnt/x\\y")));
+        assert_eq!(
+            (mounts[1].root.as_path(), mounts[1].target.as_path()),
+            (Path::new("/a b"), Path::new("/mnt/x\\y"))
+        );
     }
 
     #[test]

@@ -38,7 +38,8 @@ impl Ids {
         if let Some((base, _)) = given.iter().find(|(_, owner)| owner == &zone.to_string()) {
             return Ok(IdRange { base: *base, count: IDS });
         }
-        let taken: Vec<(u64, u64)> = given.iter().map(|(base, _)| (u64::from(*base), u64::from(IDS))).collect();
+        let taken: Vec<(u64, u64)> =
+            given.iter().map(|(base, _)| (u64::from(*base), u64::from(IDS))).collect();
         let base = free(&[taken, host_ids(Path::new("/etc"))].concat()).ok_or(StoreError::NoIds)?;
         let link = self.folder.join(base.to_string());
         symlink(zone.to_string(), &link).map_err(StoreError::io(&link, "make"))?;
@@ -79,7 +80,10 @@ fn free(taken: &[(u64, u64)]) -> Option<u32> {
 fn host_ids(etc: &Path) -> Vec<(u64, u64)> {
     let lines = |file: &str| {
         let text = fs::read(etc.join(file)).unwrap_or_default();
-        String::from_utf8_lossy(&text).lines().map(|l| l.split(':').map(str::to_owned).collect()).collect::<Vec<Vec<String>>>()
+        String::from_utf8_lossy(&text)
+            .lines()
+            .map(|l| l.split(':').map(str::to_owned).collect())
+            .collect::<Vec<Vec<String>>>()
     };
     let number = |line: &[String], at: usize| line.get(at).and_then(|n| n.trim().parse::<u64>().ok());
     let subordinate = ["subuid", "subgid"].into_iter().flat_map(lines);
@@ -115,7 +119,8 @@ mod tests {
     #[test]
     fn stays_clear_of_what_the_host_uses() {
         let etc = tempfile::tempdir().unwrap();
-        fs::write(etc.path().join("subuid"), format!("a:100000:65536\nb:{}:65536\nbroken\n", FIRST_ID + 10)).unwrap();
+        fs::write(etc.path().join("subuid"), format!("a:100000:65536\nb:{}:65536\nbroken\n", FIRST_ID + 10))
+            .unwrap();
         fs::write(etc.path().join("passwd"), format!("x:x:{}:0::/:\n", FIRST_ID + 2 * IDS + 7)).unwrap();
         assert_eq!(free(&host_ids(etc.path())), Some(FIRST_ID + 3 * IDS));
         assert_eq!(free(&[(0, u64::MAX)]), None);

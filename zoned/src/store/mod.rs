@@ -214,7 +214,8 @@ pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, StoreError> {
 
 /// Writes a versioned file.
 pub fn save<T: Serialize>(path: &Path, value: &T, keep: Keep) -> Result<(), StoreError> {
-    let data = serde_json::to_vec(value).map_err(|source| StoreError::Damaged { path: path.to_owned(), source })?;
+    let data =
+        serde_json::to_vec(value).map_err(|source| StoreError::Damaged { path: path.to_owned(), source })?;
     write(path, &data, keep).map_err(StoreError::io(path, "write"))
 }
 

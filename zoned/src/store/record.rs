@@ -40,7 +40,7 @@ pub enum Root {
         from: String,
         /// Digests of its layers, top first; none for a sparse root.
         layers: Vec<String>,
-        /// PRETTY_NAME of its os-release, as it was written.
+        /// PRETTY_NAME of its os-release, escaped.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         os: Option<String>,
     },

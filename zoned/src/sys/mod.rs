@@ -1,5 +1,6 @@
 //! All unsafe code of this crate: system calls that no crate wraps, each with the rule that makes it sound.
 
+pub mod bpf;
 pub mod clone;
 pub mod files;
 pub mod identity;
@@ -8,6 +9,7 @@ pub mod limits;
 pub mod mount;
 pub mod namespace;
 pub mod net;
+pub mod readiness;
 pub mod seccomp;
 pub mod signals;
 pub mod title;

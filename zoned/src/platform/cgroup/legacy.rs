@@ -40,7 +40,8 @@ impl Legacy {
             // The same hierarchy mounted twice has one device number.
             if !seen.contains(&mount.dev) {
                 seen.push(mount.dev);
-                hierarchies.push(Hierarchy { mount: mount.target.clone(), controllers: mount.options.clone() });
+                hierarchies
+                    .push(Hierarchy { mount: mount.target.clone(), controllers: mount.options.clone() });
             }
         }
         (!hierarchies.is_empty()).then(|| Self { name: name.to_owned(), hierarchies })

@@ -131,6 +131,11 @@ impl Tree {
         &self.root
     }
 
+    /// Parent of all zones in the cgroup2 tree.
+    pub fn parent(&self) -> &Path {
+        &self.parent
+    }
+
     /// Where the resource controllers of this host are, in words.
     pub fn describe(&self) -> String {
         self.controllers.describe()
@@ -256,7 +261,11 @@ fn remove(path: &Path) -> Result<(), CgroupError> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(source) if source.raw_os_error() == Some(libc::EBUSY) => {
             let pids = walk::processes(path);
-            let text = if pids.is_empty() { "busy, by something without processes".into() } else { format!("holds {pids}") };
+            let text = if pids.is_empty() {
+                "busy, by something without processes".into()
+            } else {
+                format!("holds {pids}")
+            };
             Err(CgroupError::Io { path: path.to_owned(), doing: "remove", source: io::Error::other(text) })
         }
         other => other.map_err(CgroupError::io(path, "remove")),

@@ -1,0 +1,213 @@
+//! The daemon's life: what it needs before it serves, serving, and its end.
+//!
+//! ```text
+//! root? ─▶ lock ─▶ folders ─▶ cgroups ─▶ bpffs, eBPF ─▶ take zones over ─▶ listen ─▶ READY ─▶ autoboot
+//!                                                                            └── until SIGTERM or SIGINT
+//! ```
+//! Its end, however it comes, ends no zone. A clean one with no zone left also takes away what it made for all.
+
+mod bpffs;
+mod lock;
+pub mod log;
+
+use std::{
+    fs::{self, DirBuilder, File},
+    io,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use tokio::signal::unix::{SignalKind, signal};
+use zoned_api::EventKind;
+
+use crate::{
+    brand::Brands,
+    ebpf::EbpfError,
+    events::Journal,
+    fault::whole,
+    host::{Host, Names},
+    image::{ImageError, Images},
+    metering::{self, Metering},
+    options::Options,
+    platform::cgroup::{CgroupError, Tree},
+    server::{self, Daemon, ListenError},
+    store::{Store, StoreError},
+    zone::{autoboot::autoboot, recovery::recover, zones::Zones},
+};
+
+/// Why the daemon does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Not root.
+    #[error("zoned must be started by root")]
+    NotRoot,
+    /// Root without the power of root.
+    #[error("zoned has no CAP_SYS_ADMIN here (in a container?), and can make no zones without")]
+    NoSysAdmin,
+    /// Another one has the run folder.
+    #[error("{run_dir}: another zoned works there already (pid {pid})")]
+    Running {
+        /// The run folder.
+        run_dir: PathBuf,
+        /// The other one, by its own word.
+        pid: String,
+    },
+    /// A file or folder.
+    #[error("{path}: cannot {doing}")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// What was to be done.
+        doing: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A folder is not named from the root.
+    #[error("{0}: must be an absolute path")]
+    Relative(PathBuf),
+    /// Where processes are grouped.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+    /// What is kept.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The eBPF programs.
+    #[error(transparent)]
+    Ebpf(#[from] EbpfError),
+    /// Images and the zones' data.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// The brands that are built in.
+    #[error(transparent)]
+    Brand(#[from] brands::ProfileError),
+    /// The control socket.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+}
+
+impl StartError {
+    fn io(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { path, doing, source }
+    }
+}
+
+/// Runs until it is told to end.
+pub fn run(options: Options) -> Result<(), StartError> {
+    lock::require_root()?;
+    // Whatever is made is root's alone, unless it says otherwise.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+    let folders = [&options.config_dir, &options.state_dir, &options.run_dir, &options.cache_dir];
+    if let Some(folder) = folders.into_iter().find(|folder| folder.is_relative()) {
+        return Err(StartError::Relative(folder.clone()));
+    }
+    make_folder(&options.run_dir)?;
+    let lock = lock::take(&options.run_dir)?;
+    let host = Arc::new(prepare(&options)?);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(StartError::io(&options.run_dir, "start threads for"))?;
+    let served = runtime.block_on(serve(&options, host.clone()));
+    // Whatever still waits for the kernel or a disk is left to the next daemon, like after a kill.
+    runtime.shutdown_background();
+    let empty = served?;
+    if empty {
+        host.metering.unload();
+        host.tree.remove_parents();
+        bpffs::unmount(&options.run_dir);
+    }
+    drop::<File>(lock);
+    Ok(())
+}
+
+fn make_folder(path: &Path) -> Result<(), StartError> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(StartError::io(path, "make"))
+}
+
+/// Everything that needs no runtime.
+fn prepare(options: &Options) -> Result<Host, StartError> {
+    make_folder(&options.state_dir)?;
+    make_folder(&options.cache_dir)?;
+    let boot_id = Path::new("/proc/sys/kernel/random/boot_id");
+    let tree = Tree::discover(&options.cgroup_name)?;
+    tree.prepare()?;
+    bpffs::mount(&options.run_dir)?;
+    let metering = Metering::open(&options.run_dir, tree.parent())?;
+    Ok(Host {
+        boot_id: fs::read_to_string(boot_id).map_err(StartError::io(boot_id, "read"))?.trim().to_owned(),
+        monitor: monitor(options)?,
+        hard_limits: hard_limits(),
+        store: Store::open(&options.state_dir)?,
+        tree,
+        images: Images::new(&options.state_dir, &options.cache_dir)?,
+        metering,
+        brands: Brands::load(&options.config_dir.join("brands"))?,
+        journal: Journal::default(),
+        names: Names::default(),
+        unreadable: Default::default(),
+        run_dir: options.run_dir.clone(),
+        state_dir: options.state_dir.clone(),
+    })
+}
+
+/// The monitor to start for each zone.
+fn monitor(options: &Options) -> Result<PathBuf, StartError> {
+    let path = match &options.monitor {
+        Some(path) => path.clone(),
+        None => {
+            let own = Path::new("/proc/self/exe");
+            fs::read_link(own).map_err(StartError::io(own, "read"))?.with_file_name("zone-monitor")
+        }
+    };
+    fs::canonicalize(&path).map_err(StartError::io(&path, "find"))
+}
+
+/// This process' hard limits by number of RLIMIT_*: a zone's processes begin with them. None if it may raise them.
+fn hard_limits() -> std::collections::BTreeMap<u32, u64> {
+    use rustix::process::Resource::{
+        As, Core, Cpu, Data, Fsize, Locks, Memlock, Msgqueue, Nice, Nofile, Nproc, Rss, Rtprio, Rttime, Sigpending,
+        Stack,
+    };
+    if lock::has_capability(lock::SYS_RESOURCE) {
+        return Default::default();
+    }
+    let all = [
+        As, Core, Cpu, Data, Fsize, Locks, Memlock, Msgqueue, Nice, Nofile, Nproc, Rss, Rtprio, Rttime, Sigpending, Stack,
+    ];
+    let hard = |resource| Some((resource as u32, rustix::process::getrlimit(resource).maximum?));
+    all.into_iter().filter_map(hard).collect()
+}
+
+/// Serves until a signal comes. Returns whether no zone is left running.
+async fn serve(options: &Options, host: Arc<Host>) -> Result<bool, StartError> {
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
+        return Err(StartError::Io {
+            path: options.run_dir.clone(),
+            doing: "watch for signals",
+            source: io::Error::other("no signal handler"),
+        });
+    };
+    let zones = Zones::new(host.clone());
+    let adopted = recover(&zones).await?;
+    host.journal.note(None, EventKind::DaemonStarted { adopted });
+    let socket = options.socket.clone().unwrap_or_else(|| options.run_dir.join("zoned.sock"));
+    let listener = server::listen(&socket)?;
+    tracing::info!(socket = %socket.display(), adopted, "serving");
+    let serving = tokio::spawn(server::serve(listener, Arc::new(Daemon { zones: zones.clone() })));
+    if let Err(e) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
+        tracing::warn!("systemd cannot be told: {}", whole(&e));
+    }
+    tokio::spawn(metering::listen(host));
+    let starter = zones.clone();
+    tokio::spawn(async move { autoboot(&starter).await });
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    serving.abort();
+    let _ = fs::remove_file(&socket);
+    let left = zones.all().iter().filter(|z| z.run.is_some() || z.doing.is_some()).count();
+    tracing::info!(zones_left_running = left, "ending");
+    Ok(left == 0)
+}

@@ -1,0 +1,169 @@
+//! What this host offers, and what that means for each feature of this build.
+//!
+//! Looks, and where looking does not tell, tries in a way that leaves nothing. Decides nothing: whoever needs a
+//! feature probes for it itself.
+
+use std::{fs, path::Path, sync::PoisonError};
+
+use zoned_api::report::{Finding, Verdict};
+
+use crate::host::Host;
+
+/// All findings.
+pub fn examine(host: &Host) -> Vec<Finding> {
+    let mut found = vec![
+        kernel(),
+        cgroup(host),
+        user_namespaces(),
+        namespace("time", "each zone's clock of uptime begins at its boot", Verdict::Limited),
+        namespace("cgroup", "a zone sees only its own groups", Verdict::Missing),
+        overlay(),
+        seccomp(),
+        vsyscall(),
+        ia32(),
+        bootstrap(),
+        sched_ext(),
+    ];
+    found.extend(crate::metering::Metering::probes());
+    let unreadable = host.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+    found.extend(unreadable.iter().map(|why| {
+        finding("zone", Verdict::Missing, why, "it is left out until its files are mended and zoned is started again")
+    }));
+    found
+}
+
+fn finding(subject: &str, verdict: Verdict, found: impl Into<String>, meaning: &str) -> Finding {
+    Finding { subject: subject.into(), verdict, found: found.into(), meaning: meaning.into() }
+}
+
+fn read(path: &str) -> Option<String> {
+    fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
+}
+
+fn kernel() -> Finding {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy().into_owned();
+    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    let found = format!("Linux {release}, {}", uname.machine().to_string_lossy());
+    // The newest thing that nothing here works without: overlay layers given by descriptor (lowerdir+, 6.5; 6.13
+    // for descriptors), beside id-mapped overlay layers (5.19).
+    if version >= (6, 13) {
+        finding("kernel", Verdict::Good, found, "has everything zones are made of")
+    } else {
+        finding("kernel", Verdict::Missing, found, "zones need Linux 6.13 or later: overlay layers by descriptor")
+    }
+}
+
+fn cgroup(host: &Host) -> Finding {
+    finding("cgroup", Verdict::Good, host.tree.describe(), "zones are grouped, frozen and killed by cgroup2")
+}
+
+fn user_namespaces() -> Finding {
+    let limit = read("/proc/sys/user/max_user_namespaces").and_then(|t| t.parse::<u64>().ok());
+    match limit {
+        Some(0) => finding(
+            "user namespaces",
+            Verdict::Missing,
+            "user.max_user_namespaces is 0",
+            "no zone can boot; set it with sysctl, to 10000 or more",
+        ),
+        Some(n) if n < 1000 => finding(
+            "user namespaces",
+            Verdict::Limited,
+            format!("at most {n}"),
+            "each zone takes a few, and may make its own; raise user.max_user_namespaces",
+        ),
+        Some(n) => finding("user namespaces", Verdict::Good, format!("at most {n}"), "a zone's root is nobody on the host"),
+        None => finding("user namespaces", Verdict::Missing, "the kernel has none", "no zone can boot"),
+    }
+}
+
+fn namespace(name: &str, meaning: &str, without: Verdict) -> Finding {
+    if Path::new("/proc/self/ns").join(name).exists() {
+        finding(&format!("{name} namespaces"), Verdict::Good, "there", meaning)
+    } else {
+        finding(&format!("{name} namespaces"), without, "the kernel has none", &format!("not here: {meaning}"))
+    }
+}
+
+fn overlay() -> Finding {
+    let there = read("/proc/filesystems").is_some_and(|list| list.lines().any(|l| l.ends_with("\toverlay")));
+    if there {
+        finding("overlayfs", Verdict::Good, "there", "zones share the layers of their images")
+    } else {
+        finding("overlayfs", Verdict::Missing, "not there; `modprobe overlay` may help", "no zone can boot")
+    }
+}
+
+fn seccomp() -> Finding {
+    match read("/proc/sys/kernel/seccomp/actions_avail") {
+        Some(list) if list.contains("user_notif") => {
+            finding("seccomp", Verdict::Good, list, "a brand filters system calls, and can have some answered")
+        }
+        Some(list) => finding("seccomp", Verdict::Limited, list, "a brand filters system calls, and can have none answered"),
+        None => finding("seccomp", Verdict::Missing, "the kernel has none", "no zone can boot: its filter is not optional"),
+    }
+}
+
+/// By what this process itself has mapped: there is no other way to ask.
+fn vsyscall() -> Finding {
+    let maps = read("/proc/self/maps").unwrap_or_default();
+    let page = maps.lines().find(|l| l.ends_with("[vsyscall]"));
+    match page.and_then(|l| l.split_whitespace().nth(1)) {
+        Some(rights) => finding("vsyscall", Verdict::Good, rights, "userlands with glibc 2.13 or older run"),
+        None => finding(
+            "vsyscall",
+            Verdict::Limited,
+            "no page",
+            "programs of userlands with glibc 2.13 or older die by SIGSEGV; boot the host with vsyscall=xonly for them",
+        ),
+    }
+}
+
+fn ia32() -> Finding {
+    if cfg!(not(target_arch = "x86_64")) {
+        return finding("32-bit programs", Verdict::Limited, "not an x86-64 host", "i386 userlands do not run");
+    }
+    // The entry of 32-bit calls is described by a sysctl that exists only with it.
+    if Path::new("/proc/sys/abi/vsyscall32").exists() {
+        finding("32-bit programs", Verdict::Good, "the kernel runs them", "i386 userlands run")
+    } else {
+        finding("32-bit programs", Verdict::Limited, "the kernel was built without", "i386 userlands do not run")
+    }
+}
+
+fn bootstrap() -> Finding {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let there = |name: &str| std::env::split_paths(&path).any(|folder| folder.join(name).is_file());
+    match ["mmdebstrap", "debootstrap"].into_iter().find(|name| there(name)) {
+        Some(name) => finding("Debian images", Verdict::Good, name, "image: debian:SUITE works"),
+        None => finding(
+            "Debian images",
+            Verdict::Limited,
+            "neither mmdebstrap nor debootstrap is installed",
+            "image: debian:SUITE does not work; `apt-get install mmdebstrap`",
+        ),
+    }
+}
+
+fn sched_ext() -> Finding {
+    match read("/sys/kernel/sched_ext/state") {
+        Some(state) => finding("sched_ext", Verdict::Good, state, "the kernel takes schedulers; this build brings none yet"),
+        None => finding("sched_ext", Verdict::Limited, "the kernel has none", "CPU is shared by the kernel's own scheduler"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_host_is_looked_at_for_real() {
+        assert!(kernel().found.starts_with("Linux "));
+        let [user, time] = [user_namespaces(), namespace("time", "x", Verdict::Limited)];
+        assert_ne!(user.verdict, Verdict::Missing, "{user:?}");
+        assert_eq!(time.verdict == Verdict::Good, Path::new("/proc/self/ns/time").exists());
+        assert_eq!(namespace("nonsense", "x", Verdict::Missing).verdict, Verdict::Missing);
+    }
+}

@@ -1,0 +1,23 @@
+//! Zones, one actor each: the way of a request is [`zones`] → [`actor`] → [`transitions`] → [`operation`] →
+//! `bring_up`, `halt`, `roots`, …
+
+pub mod actor;
+pub mod autoboot;
+mod bring_up;
+mod configure;
+mod halt;
+pub mod operation;
+mod pause;
+pub mod recovery;
+pub mod request;
+mod roots;
+pub mod run_record;
+mod session;
+pub mod status;
+mod tear_down;
+pub mod tether;
+pub mod transitions;
+mod work;
+pub mod zones;
+
+pub use configure::check;

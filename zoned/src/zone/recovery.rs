@@ -1,0 +1,135 @@
+//! What a new daemon finds of each zone, and what it does about it.
+//!
+//! ```text
+//! no run folder                     nothing ran                          at rest
+//! of an earlier life of the host    the host was restarted               cleared away, at rest
+//! the monitor answers               it runs                              taken over as it is
+//! the monitor does not answer       it died while no daemon looked       killed, cleared away, at rest
+//!     but left word of a reboot     the zone rebooted itself             … and booted again
+//! ```
+
+use std::{path::Path, sync::Arc};
+
+use uuid::Uuid;
+use zoned_api::{State, report::Exit};
+
+use super::{
+    operation::Task,
+    run_record::RunRecord,
+    status::{Run, Status},
+    tether::{Tether, TetherError},
+    zones::Zones,
+};
+use crate::{
+    fault::whole,
+    host::Host,
+    monitor::protocol::{ExitRecord, Phase},
+    store::StoreError,
+};
+
+/// Starts the actors of all zones that are kept. Returns how many were found running.
+pub async fn recover(zones: &Arc<Zones>) -> Result<u32, StoreError> {
+    let host = &zones.host;
+    let (kept, faults) = host.store.load()?;
+    for fault in &faults {
+        host.leave_out(whole(fault));
+    }
+    let mut running = 0;
+    for stored in kept {
+        let (name, uuid) = (stored.config.zone.clone(), stored.record.uuid);
+        if host.names.claim(&name, uuid).is_err() {
+            let why = format!("zone {uuid}: its name {name} is that of another zone; change one in its zone.yaml");
+            host.leave_out(why);
+            continue;
+        }
+        let ids = host.store.ids.of(&uuid)?;
+        let (status, first) = find(host, Status::at_rest(stored, ids)).await;
+        running += u32::from(status.run.is_some());
+        tracing::info!(zone = %name, state = %status.state, "found");
+        zones.start(status, first);
+    }
+    Ok(running)
+}
+
+/// Looks at what is left of a zone's last boot.
+async fn find(host: &Arc<Host>, mut status: Status) -> (Status, Option<Task>) {
+    let folder = host.run_folder(&status.uuid());
+    let Ok(record) = RunRecord::load(&folder.run()) else {
+        let (host, uuid) = (host.clone(), status.uuid());
+        // Waits for processes to die, so not on a thread that others need.
+        let swept = tokio::task::spawn_blocking(move || sweep(&host, &uuid)).await;
+        status.history.boot = status.history.boot.max(swept.unwrap_or(0));
+        return (status, None);
+    };
+    // The number on disk may be older than the boot, after a crash of the host or of the disk.
+    status.history.boot = status.history.boot.max(record.boot);
+    if record.boot_id != host.boot_id {
+        status.state = State::ShuttingDown;
+        let end = ExitRecord {
+            boot: record.boot,
+            exit: Exit::Unknown,
+            failure: Some("the host was restarted while it ran".into()),
+        };
+        return (status, Some(Task::End { end: Ok(end), restart: false }));
+    }
+    match Tether::connect(&folder.0).await {
+        Ok(tether) if tether.boot == status.history.boot => adopt(host, status, tether, record.booted_ms),
+        Ok(tether) => {
+            tracing::error!(zone = %status.config.zone, "its monitor is of boot {}, not {}", tether.boot, status.history.boot);
+            status.run = Some(Run { tether, booted_ms: record.booted_ms });
+            status.state = State::ShuttingDown;
+            (status, Some(Task::End { end: Err(()), restart: false }))
+        }
+        Err(e) => {
+            if !matches!(e, TetherError::Connect(_) | TetherError::Ended) {
+                tracing::error!(zone = %status.config.zone, "{}", whole(&e));
+            }
+            status.state = State::ShuttingDown;
+            let end = last_word(&folder.exit(), record.boot).ok_or(());
+            (status, Some(Task::End { end, restart: true }))
+        }
+    }
+}
+
+/// Clears away whatever bears a zone's UUID though no boot of it is recorded. Returns the highest number seen.
+fn sweep(host: &Host, uuid: &Uuid) -> u64 {
+    let mut highest = 0;
+    let ours = |tag: &str| tag.strip_prefix(&format!("{uuid}."))?.parse::<u64>().ok();
+    let mut tags: Vec<_> = host.tree.existing().into_iter().map(|(_, tag)| tag).filter(|t| ours(t).is_some()).collect();
+    tags.sort();
+    tags.dedup();
+    for tag in tags {
+        highest = highest.max(ours(&tag).unwrap_or(0));
+        let problems = host.tree.kill(&tag).err().into_iter().chain(host.tree.remove(&tag));
+        problems.for_each(|e| tracing::error!("{}", whole(&e)));
+    }
+    // There is none, or nothing in it that anybody needs.
+    let _ = std::fs::remove_dir_all(host.run_folder(uuid).0);
+    highest
+}
+
+/// Takes over a boot whose monitor lives.
+fn adopt(host: &Host, mut status: Status, tether: Tether, booted_ms: u64) -> (Status, Option<Task>) {
+    let (seen, identity) = (tether.seen(), status.identity());
+    let metered = host.tree.id(&identity.tag()).map_err(|e| whole(&e));
+    if let Err(e) = metered.and_then(|id| host.metering.adopt(&identity, id, &status.config)) {
+        tracing::error!(zone = %status.config.zone, "it runs unmetered: {e}");
+    }
+    let frozen = host.tree.is_frozen(&identity.tag());
+    let (state, first) = match seen.phase {
+        Phase::Building => (State::Installed, Some(Task::Follow)),
+        Phase::Ready => (State::Ready, None),
+        Phase::Running if frozen => (State::Paused, None),
+        // The actor sees by itself that it has ended.
+        Phase::Running | Phase::Ended(_) => (State::Running, None),
+    };
+    (status.state, status.reason) = (state, None);
+    status.run = Some(Run { tether, booted_ms });
+    (status, first)
+}
+
+/// What the monitor wrote before it exited.
+fn last_word(path: &Path, boot: u64) -> Option<ExitRecord> {
+    let record: ExitRecord = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
+    (record.boot == boot).then_some(record)
+}

@@ -1,0 +1,116 @@
+//! Giving a zone its root, taking it away, and forgetting the zone.
+//!
+//! Between the first and the last step the zone is `incomplete` on disk too: whoever is interrupted, by whatever,
+//! leaves a zone that says so, and that `uninstall` clears away.
+
+use zoned_api::{ApiError, State, Verb, ZoneConfig, config::Root as RootConfig};
+
+use super::work::Work;
+use crate::{
+    fault::{failed, whole},
+    image::{Cancel, ImageError, Step},
+    store::record::Root,
+};
+
+/// Gives the zone its root. `from` replaces the configured image.
+pub async fn install(work: &Work, from: Option<String>) -> Result<Option<String>, ApiError> {
+    if let Some(image) = from {
+        configure_image(work, image).await?;
+    }
+    let status = work.status();
+    work.keep_root(Root::Incomplete { doing: Verb::Install, why: None }).await?;
+    work.enter(State::Incomplete, None);
+
+    let (cancel, asked) = (Cancel::default(), work.cancel.clone());
+    let (running, teller) = (cancel.clone(), work.clone());
+    let (uuid, root, ids) = (status.uuid(), status.config.root.clone(), status.ids);
+    let installing = work.blocking(move |host| {
+        let tell = |step: Step| teller.step(step.what, step.amount);
+        host.images.install(&uuid, &root, ids, &tell, &running)
+    });
+    let mut installing = std::pin::pin!(installing);
+    let installed = tokio::select! {
+        installed = &mut installing => installed,
+        () = asked.cancelled() => {
+            cancel.cancel();
+            installing.await
+        }
+    };
+    match installed {
+        Ok(installed) => {
+            work.keep_root(Root::Installed {
+                from: installed.from,
+                layers: installed.layers.iter().map(ToString::to_string).collect(),
+                os: installed.os,
+            })
+            .await?;
+            work.enter(State::Installed, None);
+            Ok(None)
+        }
+        Err(e) => Err(incomplete(work, Verb::Install, &e).await),
+    }
+}
+
+/// Takes the zone's root and data away.
+pub async fn uninstall(work: &Work) -> Result<(), ApiError> {
+    work.keep_root(Root::Incomplete { doing: Verb::Uninstall, why: None }).await?;
+    work.enter(State::Incomplete, None);
+    let uuid = work.status().uuid();
+    let removed = work.blocking(move |host| {
+        let log = host.store.console_log(&uuid);
+        for path in [log.with_extension("log.1"), log] {
+            // What it printed goes with it, if it ever ran.
+            let _ = std::fs::remove_file(path);
+        }
+        host.images.uninstall(&uuid)
+    });
+    if let Err(e) = removed.await {
+        return Err(incomplete(work, Verb::Uninstall, &e).await);
+    }
+    work.keep_root(Root::None).await?;
+    work.keep_history(|history| (history.last_exit, history.reason) = (None, None)).await;
+    work.enter(State::Configured, None);
+    Ok(())
+}
+
+/// Forgets the zone.
+pub async fn delete(work: &Work) -> Result<(), ApiError> {
+    let status = work.status();
+    let uuid = status.uuid();
+    work.blocking(move |host| host.store.remove(&uuid)).await.map_err(|e| failed(&e))?;
+    work.host.names.release(&status.config.zone, uuid);
+    let kind = zoned_api::EventKind::Configured { what: "deleted".into() };
+    work.host.journal.note(Some(&status.config.zone), kind);
+    Ok(())
+}
+
+/// Writes another image into the configuration.
+async fn configure_image(work: &Work, image: String) -> Result<(), ApiError> {
+    let status = work.status();
+    let image = zoned_api::config::Image::try_from(image).map_err(|why| ApiError::invalid(why, None))?;
+    if status.config.root.image.as_ref() == Some(&image) {
+        return Ok(());
+    }
+    let root = RootConfig { sparse: false, image: Some(image) };
+    let root = serde_json::to_string(&root).map_err(|e| failed(&e))?;
+    // JSON is YAML.
+    let yaml = ZoneConfig::set(&status.yaml, &[("root".to_owned(), root)].into())?;
+    let config = ZoneConfig::parse(&yaml)?;
+    let (uuid, text) = (status.uuid(), yaml.clone());
+    work.blocking(move |host| host.store.save_config(&uuid, &text)).await.map_err(|e| failed(&e))?;
+    work.change(|status| (status.yaml, status.config) = (yaml.into(), std::sync::Arc::new(config)));
+    Ok(())
+}
+
+/// The zone stays incomplete, and says why.
+async fn incomplete(work: &Work, doing: Verb, error: &ImageError) -> ApiError {
+    let why = whole(error);
+    let root = Root::Incomplete { doing, why: Some(why.clone()) };
+    if let Err(e) = work.keep_root(root).await {
+        tracing::error!("{e}");
+    }
+    work.enter(State::Incomplete, Some(why.clone()));
+    let zone = &work.status().config.zone;
+    let hint = format!("`zonectl uninstall {zone}` clears away what there is of it");
+    ApiError::failed(format!("zone {zone}: {doing} failed: {why}"), Some(hint))
+}

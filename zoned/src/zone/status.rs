@@ -1,0 +1,113 @@
+//! All that is known of one zone at one moment: what its actor's `watch` shows.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+use zoned_api::{State, Verb, ZoneConfig, ZoneInfo, config};
+
+use super::tether::Tether;
+use crate::{
+    plan::{Identity, IdRange},
+    store::{
+        Stored,
+        record::{History, Record, Root},
+    },
+};
+
+/// A zone at one moment.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// Its configuration, parsed.
+    pub config: Arc<ZoneConfig>,
+    /// The same as it was written.
+    pub yaml: Arc<str>,
+    /// What is kept of it.
+    pub record: Record,
+    /// Its boots.
+    pub history: History,
+    /// Its ids on the host.
+    pub ids: IdRange,
+    /// State.
+    pub state: State,
+    /// Why it is in this state, where that is not plain.
+    pub reason: Option<String>,
+    /// The verb under way.
+    pub doing: Option<Verb>,
+    /// Its boot, while there is one.
+    pub run: Option<Run>,
+}
+
+/// A boot whose monitor lives.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// The monitor.
+    pub tether: Tether,
+    /// Milliseconds since the epoch when it was booted.
+    pub booted_ms: u64,
+}
+
+impl Status {
+    /// Of a zone as it is kept; nothing of it runs.
+    pub fn at_rest(stored: Stored, ids: IdRange) -> Self {
+        let (state, why) = match &stored.record.root {
+            Root::None => (State::Configured, None),
+            Root::Incomplete { doing, why } => {
+                (State::Incomplete, Some(why.clone().unwrap_or_else(|| format!("its {doing} was interrupted"))))
+            }
+            Root::Installed { .. } => (State::Installed, stored.history.reason.clone()),
+        };
+        Self {
+            config: Arc::new(stored.config),
+            yaml: stored.yaml.into(),
+            record: stored.record,
+            history: stored.history,
+            ids,
+            state,
+            reason: why,
+            doing: None,
+            run: None,
+        }
+    }
+
+    /// Identity.
+    pub fn uuid(&self) -> Uuid {
+        self.record.uuid
+    }
+
+    /// Who boots, or runs, or ran last.
+    pub fn identity(&self) -> Identity {
+        Identity {
+            name: self.config.zone.clone(),
+            uuid: self.uuid(),
+            boot: self.history.boot,
+            hostname: self.config.hostname.clone().unwrap_or_else(|| self.config.zone.to_string()),
+        }
+    }
+
+    /// For `list` and `info`.
+    pub fn info(&self) -> ZoneInfo {
+        let (root, os) = match &self.record.root {
+            Root::Installed { from, layers, os } if layers.is_empty() => (Some(from.clone()), os.as_deref()),
+            Root::Installed { from, layers, os } => {
+                (Some(format!("{from} (layers {})", layers.join(", "))), os.as_deref())
+            }
+            _ => (None, None),
+        };
+        ZoneInfo {
+            zone: self.config.zone.clone(),
+            uuid: self.uuid(),
+            state: self.state,
+            reason: self.reason.clone(),
+            brand: self.config.brand.clone(),
+            boot: self.history.boot,
+            id_base: self.ids.base,
+            init_pid: self.run.as_ref().and_then(|run| run.tether.seen().init),
+            monitor_pid: self.run.as_ref().map(|run| run.tether.pid),
+            booted_ms: self.run.as_ref().map(|run| run.booted_ms),
+            last_exit: self.history.last_exit.clone(),
+            root,
+            os: os.map(str::to_owned),
+            config: config::ZoneConfig::clone(&self.config),
+        }
+    }
+}

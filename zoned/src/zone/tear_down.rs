@@ -1,0 +1,117 @@
+//! Taking a boot away: derived from the zone's identity and its run folder, not from what bring-up remembers.
+//!
+//! Each step goes on after an error of the one before, all errors are reported, and all of it can be done again.
+//! The run folder goes last, and only if nothing else is left: the next try is derived from it.
+
+use std::{fs, io, time::Duration};
+
+use tokio::time::timeout;
+use uuid::Uuid;
+use zoned_api::{ApiError, State, report::Exit};
+
+use super::{run_record::RunRecord, work::Work};
+use crate::{fault::whole, host::Host, monitor::protocol::ExitRecord};
+
+/// How long a monitor may take to exit once its zone is empty.
+const MONITOR_EXIT: Duration = Duration::from_secs(10);
+
+/// Takes the boot down, with state `shutting-down` meanwhile and `down` if a step failed. Returns how the boot
+/// ended; the caller says which state comes next.
+pub async fn tear_down(work: &Work) -> Result<ExitRecord, ApiError> {
+    let status = work.status();
+    let (uuid, tag) = (status.uuid(), status.identity().tag());
+    let mut problems = Vec::new();
+
+    let killing = tag.clone();
+    let killed = work.blocking(move |host| host.tree.kill(&killing)).await;
+    match killed {
+        Err(e) => problems.push(whole(&e)),
+        // With processes left the monitor stays with them, for the next try.
+        Ok(()) => end_monitor(work, uuid).await,
+    }
+    let boot = status.history.boot;
+    let (record, more) = work.blocking(move |host| clear(host, &uuid, boot, &tag, problems.is_empty()).prepend(problems)).await;
+    if more.is_empty() {
+        work.change(|status| status.run = None);
+        return Ok(record);
+    }
+    let reason = more.join("; ");
+    work.enter(State::Down, Some(reason.clone()));
+    let hint = "`zonectl halt` tries it again";
+    Err(ApiError::failed(format!("zone {}: not all of it could be taken down: {reason}", status.config.zone), Some(hint.into())))
+}
+
+/// Waits until the monitor is gone; it goes by itself once its zone is empty, or is killed.
+async fn end_monitor(work: &Work, uuid: Uuid) {
+    if let Some(run) = &work.status().run {
+        if timeout(MONITOR_EXIT, run.tether.gone()).await.is_err() {
+            tracing::warn!(pid = run.tether.pid, "a monitor did not exit after its zone; killing it");
+            run.tether.kill();
+            run.tether.gone().await;
+        }
+        return;
+    }
+    // Left by an earlier daemon, and its socket did not answer.
+    work.blocking(move |host| {
+        let Ok(record) = RunRecord::load(&host.run_folder(&uuid).run()) else { return };
+        if record.boot_id != host.boot_id {
+            return;
+        }
+        if let Some(pidfd) = record.monitor.and_then(|process| process.kill()) {
+            let limit = rustix::event::Timespec { tv_sec: MONITOR_EXIT.as_secs() as i64, tv_nsec: 0 };
+            let mut fds = [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)];
+            let _ = rustix::event::poll(&mut fds, Some(&limit));
+        }
+    })
+    .await;
+}
+
+/// How a boot ended, and what of it could not be removed.
+struct Cleared {
+    record: ExitRecord,
+    problems: Vec<String>,
+}
+
+impl Cleared {
+    fn prepend(self, mut before: Vec<String>) -> (ExitRecord, Vec<String>) {
+        before.extend(self.problems);
+        (self.record, before)
+    }
+}
+
+/// Removes what is left of a boot without processes.
+fn clear(host: &Host, uuid: &Uuid, boot: u64, tag: &str, empty: bool) -> Cleared {
+    let folder = host.run_folder(uuid);
+    let unknown = ExitRecord { boot, exit: Exit::Unknown, failure: None };
+    let read = fs::read(folder.exit()).ok().and_then(|data| serde_json::from_slice::<ExitRecord>(&data).ok());
+    let record = read.filter(|record| record.boot == boot).unwrap_or(unknown);
+    let mut problems = Vec::new();
+    if empty {
+        problems.extend(host.metering.release(uuid).err().map(|e| format!("metering: {e}")));
+        problems.extend(host.tree.remove(tag).iter().map(|e| whole(e)));
+    }
+    if empty && problems.is_empty() {
+        match fs::remove_dir_all(&folder.0) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                problems.push(format!("{}: cannot be removed: {e}", folder.0.display()));
+            }
+            _ => {}
+        }
+    }
+    Cleared { record, problems }
+}
+
+/// How a boot ended, in words.
+pub fn in_words(record: &ExitRecord) -> String {
+    if let Some(failure) = &record.failure {
+        return failure.clone();
+    }
+    match record.exit {
+        Exit::Exited { code: 0 } => "its first process ended".into(),
+        Exit::Exited { code } => format!("its first process ended with code {code}"),
+        Exit::Killed { signal } => format!("its first process was killed by signal {signal}"),
+        Exit::PoweredOff => "it was powered off from inside".into(),
+        Exit::Rebooted => "it was rebooted from inside".into(),
+        Exit::Unknown => "its monitor died".into(),
+    }
+}
