@@ -25,3 +25,6 @@ pub(crate) struct Tally {
     /// Devices and sockets left out.
     pub(crate) skipped: u64,
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use std::{os::fd::OwnedFd, path::Path};
 
-use zlink::{Call, tokio::unix};
+use zlink::{Call, tokio::unix, varlink_service};
 
 use crate::{
     call::{Method, Reply},
@@ -73,10 +73,26 @@ impl Client {
     }
 
     async fn receive(&mut self) -> Result<(Reply, Vec<OwnedFd>, bool), ClientError> {
-        let (reply, fds) = self.conn.receive_reply::<Reply, ApiError>().await.map_err(ClientError::Broken)?;
+        let (reply, fds) = self.conn.receive_reply::<Reply, ApiError>().await.map_err(failed)?;
         let reply = reply?;
         let more = reply.continues().unwrap_or(false);
         let none = || ClientError::Unexpected("nothing".into());
         Ok((reply.into_parameters().ok_or_else(none)?, fds, more))
+    }
+}
+
+/// zlink keeps varlink's own errors apart from the interface's: to a caller they are answers like any other.
+fn failed(error: zlink::Error) -> ClientError {
+    let zlink::Error::VarlinkService(service) = error else {
+        return ClientError::Broken(error);
+    };
+    match service.into_inner() {
+        varlink_service::Error::MethodNotFound { method } => {
+            ApiError::MethodNotFound { method: method.into_owned() }.into()
+        }
+        varlink_service::Error::InvalidParameter { parameter } => {
+            ApiError::InvalidParameter { parameter: parameter.into_owned() }.into()
+        }
+        other => ClientError::Unexpected(other.to_string()),
     }
 }
