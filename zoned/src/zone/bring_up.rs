@@ -179,8 +179,8 @@ fn make_plan(
         profile: &profile,
         confinement,
         init_kind: init_kind(host, status)?,
-        lowers: host.images.lowers(&uuid)?,
-        dataset: host.images.dataset(&uuid),
+        lowers: host.images.lowers(uuid)?,
+        dataset: host.images.dataset(uuid),
         cgroups,
         run,
         console_log: host.store.console_log(&uuid),
@@ -194,7 +194,7 @@ fn init_kind(host: &Host, status: &Status) -> Result<InitKind, BootError> {
     if status.config.root.sparse {
         return Ok(InitKind::Unknown);
     }
-    let view = host.images.view(&status.uuid(), false)?;
+    let view = host.images.view(status.uuid(), false)?;
     let path = status.config.process.init.as_deref().unwrap_or("/sbin/init");
     Ok(match detect(&view, path).init {
         InitCheck::Ok { kind, .. } => kind,

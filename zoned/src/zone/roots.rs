@@ -26,7 +26,7 @@ pub async fn install(work: &Work, from: Option<String>) -> Result<Option<String>
     let (uuid, root, ids) = (status.uuid(), status.config.root.clone(), status.ids);
     let installing = work.blocking(move |host| {
         let tell = |step: Step| teller.step(step.what, step.amount);
-        host.images.install(&uuid, &root, ids, &tell, &running)
+        host.images.install(uuid, &root, ids, &tell, &running)
     });
     let mut installing = std::pin::pin!(installing);
     let installed = tokio::select! {
@@ -39,7 +39,7 @@ pub async fn install(work: &Work, from: Option<String>) -> Result<Option<String>
     match installed {
         Ok(installed) => {
             work.keep_root(Root::Installed {
-                from: installed.from,
+                from: installed.describe,
                 layers: installed.layers.iter().map(ToString::to_string).collect(),
                 os: installed.os,
             })
@@ -62,7 +62,7 @@ pub async fn uninstall(work: &Work) -> Result<(), ApiError> {
             // What it printed goes with it, if it ever ran.
             let _ = std::fs::remove_file(path);
         }
-        host.images.uninstall(&uuid)
+        host.images.uninstall(uuid)
     });
     if let Err(e) = removed.await {
         return Err(incomplete(work, Verb::Uninstall, &e).await);
