@@ -59,6 +59,9 @@ pub fn run(plan: &Plan, ends: &Ends) -> Result<(), Failure> {
     for what in &plan.provided {
         provided::provide(&root, what, plan.ids, &shift)?;
     }
+    // PID 1 finds the root as its working directory: the folders above are closed to it, and a descriptor would be
+    // of the mount in this namespace, where a new mount namespace moves only the working directory along.
+    rustix::process::fchdir(&root).at("enter", "the zone's root")?;
     drop((root, shift));
     timens::for_children()?;
     let cgroup = File::open(&plan.cgroups.payload).at("open", plan.cgroups.payload.display())?;

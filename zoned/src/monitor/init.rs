@@ -79,7 +79,7 @@ pub(super) fn become_root() -> Result<(), Failure> {
 }
 
 fn file_systems(plan: &Plan, monitor: &OwnedFd) -> Result<(), Failure> {
-    let root = adopt_root(&plan.root.assembly)?;
+    let root = adopt_root()?;
     for what in &plan.mounts {
         mount(&root, what)?;
     }

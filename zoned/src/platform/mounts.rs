@@ -64,11 +64,15 @@ fn nothing(root: impl AsFd, place: &OwnedFd, path: &Path) -> Result<OwnedFd, Fai
 }
 
 /// The root as a mount of this namespace's own, from which pivot_root(2) is allowed (one inherited through a new
-/// user namespace is locked: EINVAL), and a descriptor of it.
-pub fn adopt_root(assembly: &Path) -> Result<OwnedFd, Failure> {
-    rustix::mount::mount_bind_recursive(assembly, assembly).at("bind", assembly.display())?;
-    let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
-    rustix::fs::openat(CWD, assembly, flags, rustix::fs::Mode::empty()).at("open", assembly.display())
+/// user namespace is locked: EINVAL), and a descriptor of it. It is the working directory.
+pub fn adopt_root() -> Result<OwnedFd, Failure> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    let root = open_tree(CWD, "", flags).at("clone", "the zone's root")?;
+    attach(&root, CWD).at("attach", "the zone's root")?;
+    Ok(root)
 }
 
 /// Makes `root` the root of this mount namespace and takes the host's away.
