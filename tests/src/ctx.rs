@@ -184,7 +184,8 @@ impl TestCtx {
     #[track_caller]
     pub fn finish(mut self) {
         let list = self.json(&["list"]);
-        for zone in list.as_array().into_iter().flatten() {
+        let zones = list["zones"].as_array().unwrap_or_else(|| panic!("list --json: {list}"));
+        for zone in zones {
             let name = zone["zone"].as_str().unwrap_or_default();
             let state = zone["state"].as_str().unwrap_or_default();
             if !matches!(state, "configured" | "incomplete" | "installed") {

@@ -8,7 +8,9 @@ mod ctx;
 mod outcome;
 mod run;
 pub mod wait;
+mod wire;
 
 pub use ctx::TestCtx;
 pub use outcome::Outcome;
-pub use run::{run, run_with};
+pub use run::{run, run_with, together};
+pub use wire::Wire;

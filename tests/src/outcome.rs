@@ -46,4 +46,25 @@ impl Outcome {
         assert!(!stderr.contains("panicked"), "{command}: panicked\nstderr: {stderr}");
         self.stderr
     }
+
+    /// As [`Outcome::fails`], and what it says is as every error of ours is: `zonectl: ` with what failed on one
+    /// line, then what to do on another. Steps told before it do not count.
+    ///
+    /// # Panics
+    /// If it is not.
+    #[track_caller]
+    pub fn refuses(self, code: i32, says: &str) -> String {
+        let command = self.command.clone();
+        let stderr = self.fails(code, says);
+        let said: Vec<_> = stderr.lines().skip_while(|l| !l.starts_with("zonectl: ")).collect();
+        let well_formed = match said.as_slice() {
+            [_] => true,
+            [_, hint] => hint.starts_with("  try: "),
+            _ => false,
+        };
+        assert!(well_formed, "{command}: not one line and a hint\nstderr: {stderr}");
+        let clean = |c: char| c == '\n' || !c.is_control();
+        assert!(stderr.chars().all(clean), "{command}: control characters\nstderr: {stderr:?}");
+        stderr
+    }
 }

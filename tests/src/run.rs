@@ -45,6 +45,26 @@ pub fn run_with(mut command: Command, input: &[u8]) -> Outcome {
     Outcome::new(shown, Output { status, stdout: bytes(stdout), stderr: bytes(stderr) })
 }
 
+/// Runs commands, all started at the same moment.
+///
+/// # Panics
+/// As [`run`].
+pub fn together(commands: Vec<Command>) -> Vec<Outcome> {
+    let start = std::sync::Barrier::new(commands.len());
+    thread::scope(|scope| {
+        let one = |command| {
+            let start = &start;
+            scope.spawn(move || {
+                start.wait();
+                run(command)
+            })
+        };
+        let running: Vec<_> = commands.into_iter().map(one).collect();
+        let joined = running.into_iter().map(|t| t.join().unwrap_or_else(|e| std::panic::resume_unwind(e)));
+        joined.collect()
+    })
+}
+
 fn drain(from: Option<impl Read + Send + 'static>) -> thread::JoinHandle<Vec<u8>> {
     thread::spawn(move || {
         let mut bytes = Vec::new();
