@@ -89,7 +89,8 @@ fn mounts(host: &Host, living: &Living, found: &mut Vec<Leftover>) {
         let named = mount.source.split('/').find_map(uuid_of);
         // A state or run folder may itself be a mount of the administrator's.
         let inside = ours.iter().any(|folder| mount.target != *folder && mount.target.starts_with(folder));
-        if inside || named.and_then(|n| n.parse().ok()).is_some_and(|uuid: Uuid| living.zones.contains(&uuid)) {
+        if inside || named.and_then(|n| n.parse().ok()).is_some_and(|uuid: Uuid| living.zones.contains(&uuid))
+        {
             found.push(leftover("mount", format!("{} ({})", mount.target.display(), mount.fstype), named));
         }
     }
@@ -99,13 +100,16 @@ fn mounts(host: &Host, living: &Living, found: &mut Vec<Leftover>) {
 fn monitors(host: &Host, living: &Living, found: &mut Vec<Leftover>) {
     let zones = host.run_dir.join("zones");
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
         let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
         let mut words = line.split(|b| *b == 0).map(String::from_utf8_lossy);
         let is_monitor = words.next().is_some_and(|word| Path::new(&*word) == host.monitor);
         let Some(folder) = words.next().filter(|_| is_monitor) else { continue };
         if Path::new(&*folder).starts_with(&zones) && !living.monitors.contains(&pid) {
-            let name = Path::new(&*folder).file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+            let name =
+                Path::new(&*folder).file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
             // Between its start and its first word a monitor is of a zone that is being booted.
             if !name.parse().is_ok_and(|uuid: Uuid| living.running.contains(&uuid)) {
                 found.push(leftover("process", format!("{pid} (zone-monitor)"), uuid_of(&name)));

@@ -44,7 +44,9 @@ impl Brands {
         if let Some(made) = kept.get(&key) {
             return Ok(made.clone());
         }
-        let wrong = |e: &(dyn std::error::Error + 'static)| ApiError::invalid(format!("configuration: {}", whole(e)), None);
+        let wrong = |e: &(dyn std::error::Error + 'static)| {
+            ApiError::invalid(format!("configuration: {}", whole(e)), None)
+        };
         let profile = self.library.get(&config.brand).map_err(|e| wrong(&e))?;
         let capabilities = resolve(&profile, &config.limitpriv).map_err(|e| wrong(&e))?;
         let filter = filter::compile(&profile, capabilities).map_err(|e| failed(&e))?;
@@ -66,7 +68,11 @@ mod tests {
         let brands = Brands::load(Path::new("/nowhere")).unwrap();
         let ask = |yaml: &str| brands.confinement(&ZoneConfig::parse(yaml).unwrap());
         assert!(!ask("zone: a").unwrap().1.filter.is_empty());
-        for wrong in ["zone: a\nbrand: nope", "zone: a\nlimitpriv: [default, sys_module]", "zone: a\nlimitpriv: [no_such]"] {
+        for wrong in [
+            "zone: a\nbrand: nope",
+            "zone: a\nlimitpriv: [default, sys_module]",
+            "zone: a\nlimitpriv: [no_such]",
+        ] {
             assert!(matches!(ask(wrong), Err(ApiError::Invalid(_))), "{wrong}");
         }
     }

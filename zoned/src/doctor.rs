@@ -27,7 +27,12 @@ pub fn examine(host: &Host) -> Vec<Finding> {
     found.extend(crate::metering::Metering::probes());
     let unreadable = host.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
     found.extend(unreadable.iter().map(|why| {
-        finding("zone", Verdict::Missing, why, "it is left out until its files are mended and zoned is started again")
+        finding(
+            "zone",
+            Verdict::Missing,
+            why,
+            "it is left out until its files are mended and zoned is started again",
+        )
     }));
     found
 }
@@ -51,7 +56,12 @@ fn kernel() -> Finding {
     if version >= (6, 13) {
         finding("kernel", Verdict::Good, found, "has everything zones are made of")
     } else {
-        finding("kernel", Verdict::Missing, found, "zones need Linux 6.13 or later: overlay layers by descriptor")
+        finding(
+            "kernel",
+            Verdict::Missing,
+            found,
+            "zones need Linux 6.13 or later: overlay layers by descriptor",
+        )
     }
 }
 
@@ -74,7 +84,12 @@ fn user_namespaces() -> Finding {
             format!("at most {n}"),
             "each zone takes a few, and may make its own; raise user.max_user_namespaces",
         ),
-        Some(n) => finding("user namespaces", Verdict::Good, format!("at most {n}"), "a zone's root is nobody on the host"),
+        Some(n) => finding(
+            "user namespaces",
+            Verdict::Good,
+            format!("at most {n}"),
+            "a zone's root is nobody on the host",
+        ),
         None => finding("user namespaces", Verdict::Missing, "the kernel has none", "no zone can boot"),
     }
 }
@@ -83,7 +98,12 @@ fn namespace(name: &str, meaning: &str, without: Verdict) -> Finding {
     if Path::new("/proc/self/ns").join(name).exists() {
         finding(&format!("{name} namespaces"), Verdict::Good, "there", meaning)
     } else {
-        finding(&format!("{name} namespaces"), without, "the kernel has none", &format!("not here: {meaning}"))
+        finding(
+            &format!("{name} namespaces"),
+            without,
+            "the kernel has none",
+            &format!("not here: {meaning}"),
+        )
     }
 }
 
@@ -98,11 +118,24 @@ fn overlay() -> Finding {
 
 fn seccomp() -> Finding {
     match read("/proc/sys/kernel/seccomp/actions_avail") {
-        Some(list) if list.contains("user_notif") => {
-            finding("seccomp", Verdict::Good, list, "a brand filters system calls, and can have some answered")
-        }
-        Some(list) => finding("seccomp", Verdict::Limited, list, "a brand filters system calls, and can have none answered"),
-        None => finding("seccomp", Verdict::Missing, "the kernel has none", "no zone can boot: its filter is not optional"),
+        Some(list) if list.contains("user_notif") => finding(
+            "seccomp",
+            Verdict::Good,
+            list,
+            "a brand filters system calls, and can have some answered",
+        ),
+        Some(list) => finding(
+            "seccomp",
+            Verdict::Limited,
+            list,
+            "a brand filters system calls, and can have none answered",
+        ),
+        None => finding(
+            "seccomp",
+            Verdict::Missing,
+            "the kernel has none",
+            "no zone can boot: its filter is not optional",
+        ),
     }
 }
 
@@ -123,13 +156,23 @@ fn vsyscall() -> Finding {
 
 fn ia32() -> Finding {
     if cfg!(not(target_arch = "x86_64")) {
-        return finding("32-bit programs", Verdict::Limited, "not an x86-64 host", "i386 userlands do not run");
+        return finding(
+            "32-bit programs",
+            Verdict::Limited,
+            "not an x86-64 host",
+            "i386 userlands do not run",
+        );
     }
     // The entry of 32-bit calls is described by a sysctl that exists only with it.
     if Path::new("/proc/sys/abi/vsyscall32").exists() {
         finding("32-bit programs", Verdict::Good, "the kernel runs them", "i386 userlands run")
     } else {
-        finding("32-bit programs", Verdict::Limited, "the kernel was built without", "i386 userlands do not run")
+        finding(
+            "32-bit programs",
+            Verdict::Limited,
+            "the kernel was built without",
+            "i386 userlands do not run",
+        )
     }
 }
 
@@ -149,8 +192,18 @@ fn bootstrap() -> Finding {
 
 fn sched_ext() -> Finding {
     match read("/sys/kernel/sched_ext/state") {
-        Some(state) => finding("sched_ext", Verdict::Good, state, "the kernel takes schedulers; this build brings none yet"),
-        None => finding("sched_ext", Verdict::Limited, "the kernel has none", "CPU is shared by the kernel's own scheduler"),
+        Some(state) => finding(
+            "sched_ext",
+            Verdict::Good,
+            state,
+            "the kernel takes schedulers; this build brings none yet",
+        ),
+        None => finding(
+            "sched_ext",
+            Verdict::Limited,
+            "the kernel has none",
+            "CPU is shared by the kernel's own scheduler",
+        ),
     }
 }
 

@@ -10,13 +10,8 @@ use uuid::Uuid;
 use zoned_api::{ApiError, ZoneName};
 
 use crate::{
-    brand::Brands,
-    events::Journal,
-    image::Images,
-    metering::Metering,
-    plan::RunFolder,
-    platform::cgroup::Tree,
-    store::Store,
+    brand::Brands, events::Journal, image::Images, metering::Metering, plan::RunFolder,
+    platform::cgroup::Tree, store::Store,
 };
 
 /// What all zones share. One per daemon, behind an `Arc`.

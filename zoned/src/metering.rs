@@ -23,7 +23,9 @@ use zoned_api::{
 };
 
 use crate::{
-    ebpf::{self, Access, DeviceKind, DeviceRule, EbpfError, Kernel, Process, ProcessEvent, STANDARD_DEVICES},
+    ebpf::{
+        self, Access, DeviceKind, DeviceRule, EbpfError, Kernel, Process, ProcessEvent, STANDARD_DEVICES,
+    },
     events::escape,
     fault::{failed, whole},
     host::Host,
@@ -60,15 +62,19 @@ struct Names {
 impl Metering {
     /// Takes over the programs that are pinned in `<run>/bpf`, or loads them.
     pub fn open(run_dir: &Path, zones_cgroup: &Path) -> Result<Self, EbpfError> {
-        let options =
-            ebpf::Options { pins: run_dir.join("bpf/zoned"), zones_cgroup: zones_cgroup.to_owned(), level: LEVEL };
+        let options = ebpf::Options {
+            pins: run_dir.join("bpf/zoned"),
+            zones_cgroup: zones_cgroup.to_owned(),
+            level: LEVEL,
+        };
         Ok(Self { kernel: Mutex::new(Kernel::open(&options)?), names: Mutex::default() })
     }
 
     /// Begins to meter a boot, and lets it use the devices it may. Nothing of it runs yet.
     pub fn assign(&self, identity: &Identity, cgroup_id: u64, config: &ZoneConfig) -> Result<(), String> {
         // Looked at before the slot is taken: a device that is not there is the configuration's fault.
-        let devices: Vec<_> = config.device.iter().map(|d| rule(Path::new(&d.path))).collect::<Result<_, _>>()?;
+        let devices: Vec<_> =
+            config.device.iter().map(|d| rule(Path::new(&d.path))).collect::<Result<_, _>>()?;
         self.know(identity, cgroup_id);
         let mut kernel = self.kernel();
         kernel.assign(identity.uuid, cgroup_id).map_err(|e| whole(&e))?;
@@ -123,8 +129,12 @@ impl Metering {
     pub fn leftovers(&self, running: &BTreeSet<Uuid>) -> Vec<Leftover> {
         let assigned = self.kernel().assigned().unwrap_or_default();
         let idle = assigned.iter().filter(|slot| !running.contains(&slot.zone));
-        idle.map(|slot| Leftover { kind: "slot".into(), object: slot.slot.to_string(), uuid: Some(slot.zone.to_string()) })
-            .collect()
+        idle.map(|slot| Leftover {
+            kind: "slot".into(),
+            object: slot.slot.to_string(),
+            uuid: Some(slot.zone.to_string()),
+        })
+        .collect()
     }
 
     /// Removes the programs and all they counted. For the end of a daemon that leaves no zone.

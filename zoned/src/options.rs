@@ -34,6 +34,7 @@ pub struct Options {
     /// What to log: error, warn, info, debug, trace, or by part, as in info,zoned::zone=debug
     #[arg(long, value_name = "FILTER", default_value = "info")]
     pub log: String,
+    /// What to do instead of being the daemon.
     #[command(subcommand)]
     pub command: Option<Command>,
 }

@@ -45,7 +45,8 @@ pub(super) fn take(run_dir: &Path) -> Result<File, StartError> {
         }
         Err(TryLockError::Error(e)) => return Err(fault(e)),
     }
-    let write = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
+    let write =
+        file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
     write.map_err(fault)?;
     Ok(file)
 }

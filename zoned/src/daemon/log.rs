@@ -22,7 +22,8 @@ pub enum LogError {
 
 /// Starts logging, with what eBPF programs and crates log through `log` too.
 pub fn start(filter: &str) -> Result<(), LogError> {
-    let levels = EnvFilter::try_new(filter).map_err(|source| LogError::Filter { filter: filter.into(), source })?;
+    let levels =
+        EnvFilter::try_new(filter).map_err(|source| LogError::Filter { filter: filter.into(), source })?;
     let registry = tracing_subscriber::registry().with(levels);
     match journal() {
         Some(journal) => registry.with(journal).try_init()?,

@@ -165,14 +165,15 @@ fn monitor(options: &Options) -> Result<PathBuf, StartError> {
 /// This process' hard limits by number of RLIMIT_*: a zone's processes begin with them. None if it may raise them.
 fn hard_limits() -> std::collections::BTreeMap<u32, u64> {
     use rustix::process::Resource::{
-        As, Core, Cpu, Data, Fsize, Locks, Memlock, Msgqueue, Nice, Nofile, Nproc, Rss, Rtprio, Rttime, Sigpending,
-        Stack,
+        As, Core, Cpu, Data, Fsize, Locks, Memlock, Msgqueue, Nice, Nofile, Nproc, Rss, Rtprio, Rttime,
+        Sigpending, Stack,
     };
     if lock::has_capability(lock::SYS_RESOURCE) {
         return Default::default();
     }
     let all = [
-        As, Core, Cpu, Data, Fsize, Locks, Memlock, Msgqueue, Nice, Nofile, Nproc, Rss, Rtprio, Rttime, Sigpending, Stack,
+        As, Core, Cpu, Data, Fsize, Locks, Memlock, Msgqueue, Nice, Nofile, Nproc, Rss, Rtprio, Rttime,
+        Sigpending, Stack,
     ];
     let hard = |resource| Some((resource as u32, rustix::process::getrlimit(resource).maximum?));
     all.into_iter().filter_map(hard).collect()

@@ -25,7 +25,9 @@ impl RawCall {
             }
         })?;
         match unknown(&self.parameters, &method) {
-            Some(name) => Err(ApiError::InvalidParameter { parameter: format!("{name}: {} has no such one", self.method) }),
+            Some(name) => Err(ApiError::InvalidParameter {
+                parameter: format!("{name}: {} has no such one", self.method),
+            }),
             None => Ok(method),
         }
     }
@@ -51,7 +53,9 @@ mod tests {
     fn a_call_is_a_method_or_the_right_error() {
         assert_eq!(method(r#"{"method":"io.zoned.Manager.List"}"#), Ok(Method::List {}));
         assert!(method(r#"{"method":"io.zoned.Manager.Info","parameters":{"zone":"a"}}"#).is_ok());
-        assert!(method(r#"{"method":"io.zoned.Manager.Stat","parameters":{"zone":null,"more":null}}"#).is_ok());
+        assert!(
+            method(r#"{"method":"io.zoned.Manager.Stat","parameters":{"zone":null,"more":null}}"#).is_ok()
+        );
         let not_found = ApiError::MethodNotFound { method: "io.zoned.Manager.Nope".into() };
         assert_eq!(method(r#"{"method":"io.zoned.Manager.Nope"}"#), Err(not_found));
         for (call, word) in [
@@ -61,7 +65,9 @@ mod tests {
             (r#"{"method":"io.zoned.Manager.Do","parameters":{"zone":"a","verb":"burn"}}"#, "burn"),
         ] {
             match method(call) {
-                Err(ApiError::InvalidParameter { parameter }) => assert!(parameter.contains(word), "{parameter}"),
+                Err(ApiError::InvalidParameter { parameter }) => {
+                    assert!(parameter.contains(word), "{parameter}")
+                }
                 other => panic!("{call}: {other:?}"),
             }
         }

@@ -8,7 +8,7 @@ use zoned_api::{ApiError, Reply};
 
 use super::{
     call::RawCall,
-    methods::{Daemon, Answering},
+    methods::{Answering, Daemon},
     stream::{Calls, Replies, split},
 };
 

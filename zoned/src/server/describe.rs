@@ -67,7 +67,9 @@ mod tests {
 
     /// Names of the enum's variants, in the words of serde's error.
     fn variants() -> Vec<String> {
-        let error = serde_json::from_value::<Method>(json!({ "method": "?", "parameters": {} })).unwrap_err().to_string();
+        let error = serde_json::from_value::<Method>(json!({ "method": "?", "parameters": {} }))
+            .unwrap_err()
+            .to_string();
         let names = error.split('`').filter(|word| word.contains('.'));
         let prefix = format!("{INTERFACE}.");
         names.filter_map(|name| name.strip_prefix(&prefix).map(str::to_owned)).collect()
@@ -92,11 +94,16 @@ mod tests {
             let inputs: Vec<(String, String)> =
                 method.inputs().map(|p| (p.name().to_string(), p.ty().to_string())).collect();
             let all: Map<String, Value> = inputs.iter().map(|(n, t)| (n.clone(), value(n, t))).collect();
-            call(&method.name().to_string(), &all).unwrap_or_else(|e| panic!("{}: {e}", method.name()));
+            call(method.name().as_ref(), &all).unwrap_or_else(|e| panic!("{}: {e}", method.name()));
             for (name, kind) in inputs {
                 let mut less = all.clone();
                 less.remove(&name);
-                assert_eq!(call(&method.name().to_string(), &less).is_ok(), kind.starts_with('?'), "{}: {name}", method.name());
+                assert_eq!(
+                    call(method.name().as_ref(), &less).is_ok(),
+                    kind.starts_with('?'),
+                    "{}: {name}",
+                    method.name()
+                );
             }
         }
     }
@@ -104,7 +111,8 @@ mod tests {
     #[test]
     fn each_error_is_described() {
         let interface = Interface::try_from(DESCRIPTION).unwrap();
-        let described: Vec<String> = interface.errors().map(|e| format!("{INTERFACE}.{}", e.name())).collect();
+        let described: Vec<String> =
+            interface.errors().map(|e| format!("{INTERFACE}.{}", e.name())).collect();
         let error = serde_json::from_value::<ApiError>(json!({ "error": "?" })).unwrap_err().to_string();
         let there = error.split('`').filter(|word| word.starts_with(INTERFACE));
         for name in there {

@@ -6,11 +6,7 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 use zoned_api::{API_VERSION, ApiError, INTERFACE, Method, Reply, Verb, ZoneConfig, report::ZoneInfo};
 
-use super::{
-    connection::Client,
-    describe::describe,
-    stream::Calls,
-};
+use super::{connection::Client, describe::describe, stream::Calls};
 use crate::{
     audit, doctor,
     fault::failed,
@@ -70,8 +66,12 @@ impl Daemon {
         let plain = |reply: Reply| Ok((reply, Vec::new()));
         match method {
             Method::GetInfo {} => plain(service_info()),
-            Method::GetInterfaceDescription { interface } => plain(Reply::Description { description: describe(&interface)? }),
-            Method::Version {} => plain(Reply::Version { daemon: env!("CARGO_PKG_VERSION").into(), api: API_VERSION }),
+            Method::GetInterfaceDescription { interface } => {
+                plain(Reply::Description { description: describe(&interface)? })
+            }
+            Method::Version {} => {
+                plain(Reply::Version { daemon: env!("CARGO_PKG_VERSION").into(), api: API_VERSION })
+            }
             Method::List {} => plain(Reply::Zones { zones: infos(&self.zones.all()) }),
             Method::Info { zone } => plain(Reply::Zones { zones: vec![self.info(&zone)?] }),
             Method::Export { zone } => {
@@ -83,7 +83,9 @@ impl Daemon {
                 let status = self.zones.create(yaml).await?;
                 plain(Reply::Done { state: Some(status.state), note: None })
             }
-            Method::Edit { zone, yaml, base } => self.ask(&zone, None, What::Edit { yaml, base }, client).await,
+            Method::Edit { zone, yaml, base } => {
+                self.ask(&zone, None, What::Edit { yaml, base }, client).await
+            }
             Method::Set { zone, values } => self.ask(&zone, None, What::Set(values), client).await,
             Method::Do { zone, verb, uuid } => self.ask(&zone, uuid, plain_verb(verb)?, client).await,
             Method::Install { zone, from } => {
@@ -181,7 +183,12 @@ impl Daemon {
                 match std::fs::read(&path) {
                     Ok(part) => text.extend(part),
                     Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-                    Err(e) => return Err(ApiError::failed(format!("{}: cannot be read: {e}", path.display()), None)),
+                    Err(e) => {
+                        return Err(ApiError::failed(
+                            format!("{}: cannot be read: {e}", path.display()),
+                            None,
+                        ));
+                    }
                 }
             }
             let from = text.len().saturating_sub(CONSOLE_TEXT);
@@ -232,7 +239,10 @@ impl Daemon {
         let mut last = batches.next().unwrap_or_default();
         let mut missed = missed;
         for batch in batches {
-            let reply = Reply::Events { events: std::mem::replace(&mut last, batch), missed: std::mem::take(&mut missed) };
+            let reply = Reply::Events {
+                events: std::mem::replace(&mut last, batch),
+                missed: std::mem::take(&mut missed),
+            };
             client.next(&reply).await.map_err(Answering::Gone)?;
         }
         Ok((Reply::Events { events: last, missed }, Vec::new()))
@@ -256,8 +266,16 @@ fn filled_in(config: &ZoneConfig) -> Result<String, ApiError> {
 
 fn plain_verb(verb: Verb) -> Result<What, ApiError> {
     match verb {
-        Verb::Delete | Verb::Install | Verb::Uninstall | Verb::Ready | Verb::Boot | Verb::Halt | Verb::Shutdown
-        | Verb::Reboot | Verb::Pause | Verb::Resume => Ok(What::Move(verb, Arguments::default())),
+        Verb::Delete
+        | Verb::Install
+        | Verb::Uninstall
+        | Verb::Ready
+        | Verb::Boot
+        | Verb::Halt
+        | Verb::Shutdown
+        | Verb::Reboot
+        | Verb::Pause
+        | Verb::Resume => Ok(What::Move(verb, Arguments::default())),
         Verb::Edit | Verb::Set | Verb::Exec | Verb::Console | Verb::Cp => {
             Err(ApiError::InvalidParameter { parameter: format!("verb: {verb} has a method of its own") })
         }

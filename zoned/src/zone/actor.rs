@@ -76,7 +76,12 @@ struct Operation {
 impl Actor {
     /// Starts the actor of a zone, with something to do at once if `first` is given. `gone` is called when the
     /// zone has been deleted.
-    pub fn start(host: Arc<Host>, status: Status, first: Option<Task>, gone: impl FnOnce() + Send + 'static) -> Handle {
+    pub fn start(
+        host: Arc<Host>,
+        status: Status,
+        first: Option<Task>,
+        gone: impl FnOnce() + Send + 'static,
+    ) -> Handle {
         let (inbox, requests) = mpsc::channel(QUEUE);
         let (status, watched) = watch::channel(Arc::new(status));
         let actor = Self {
@@ -188,7 +193,8 @@ impl Actor {
         }
         change(&self.host, &self.status, |status| status.doing = Some(verb));
         let task = tokio::spawn(operation::run(work.clone(), task));
-        self.operation = Some(Operation { verb, arguments, work, task, waiting: request.into_iter().collect() });
+        self.operation =
+            Some(Operation { verb, arguments, work, task, waiting: request.into_iter().collect() });
     }
 
     /// The zone's first process, or its monitor, has ended by itself.
@@ -208,7 +214,9 @@ impl Actor {
         change(&self.host, &self.status, |status| status.doing = None);
         let deleted = operation.verb == Verb::Delete && result.is_ok();
         let state = (!deleted).then(|| self.status.borrow().state);
-        if operation.waiting.is_empty() && let Err(e) = &result {
+        if operation.waiting.is_empty()
+            && let Err(e) = &result
+        {
             tracing::warn!(zone = %self.name(), "{e}");
         }
         for (joined, request) in operation.waiting.into_iter().enumerate() {
@@ -283,7 +291,9 @@ async fn result(operation: &mut Option<Operation>) -> Result<Option<String>, Api
 /// How the zone ended, once it has, if it runs.
 async fn ended(status: Arc<Status>) -> Result<ExitRecord, ()> {
     match &status.run {
-        Some(run) if matches!(status.state, State::Ready | State::Running | State::Paused) => run.tether.ended().await,
+        Some(run) if matches!(status.state, State::Ready | State::Running | State::Paused) => {
+            run.tether.ended().await
+        }
         _ => std::future::pending().await,
     }
 }

@@ -23,7 +23,8 @@ pub async fn autoboot(zones: &Arc<Zones>) {
     }
     let all = zones.all();
     let asking = all.iter().filter(|z| z.config.autoboot && z.state == State::Installed);
-    let asking: Vec<_> = asking.map(|z| (z.config.zone.clone(), z.config.order, z.config.after.clone())).collect();
+    let asking: Vec<_> =
+        asking.map(|z| (z.config.zone.clone(), z.config.order, z.config.after.clone())).collect();
     let (order, circle) = boot_order(&asking);
     if !circle.is_empty() {
         let names: Vec<_> = circle.iter().map(ToString::to_string).collect();

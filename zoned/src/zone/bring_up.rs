@@ -38,7 +38,7 @@ use crate::{
 
 /// What can go wrong on the way up.
 #[derive(Debug, thiserror::Error)]
-pub enum BootError {
+pub(super) enum BootError {
     /// The run folder.
     #[error("{path}: cannot {doing}")]
     Folder {
@@ -55,8 +55,8 @@ pub enum BootError {
     /// Its groups.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
-    /// Its slot in the eBPF programs.
-    #[error("metering: {0}")]
+    /// Its slot in the eBPF programs, or a device.
+    #[error("{0}")]
     Metering(String),
     /// Its root.
     #[error(transparent)]
@@ -92,7 +92,7 @@ impl BootError {
 
 /// How far to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Until {
+pub(super) enum Until {
     /// The first process stands before its exec.
     Ready,
     /// It runs.
@@ -100,7 +100,7 @@ pub enum Until {
 }
 
 /// Brings a zone up from `installed`.
-pub async fn bring_up(work: &Work, until: Until) -> Result<(), ApiError> {
+pub(super) async fn bring_up(work: &Work, until: Until) -> Result<(), ApiError> {
     work.keep_history(|history| history.boot += 1).await;
     let status = work.status();
     work.step("assembling the zone", None);
@@ -113,7 +113,7 @@ pub async fn bring_up(work: &Work, until: Until) -> Result<(), ApiError> {
 }
 
 /// Goes on from `ready`, or with a boot that an earlier daemon began.
-pub async fn go_on(work: &Work, tether: &Tether) -> Result<(), ApiError> {
+pub(super) async fn go_on(work: &Work, tether: &Tether) -> Result<(), ApiError> {
     let asked = match tether.seen().phase {
         Phase::Ready => tether.ask(&Request::Boot, &[]).await.map(drop),
         _ => Ok(()),
@@ -134,11 +134,8 @@ async fn settle(work: &Work, risen: Result<(), BootError>) -> Result<(), ApiErro
     let status = work.status();
     let why = whole(&error);
     work.change(|status| status.state = State::ShuttingDown);
-    let record = tear_down(work).await?;
-    work.keep_history(|history| {
-        (history.last_exit, history.reason) = (Some(record.exit), Some(why.clone()));
-    })
-    .await;
+    tear_down(work).await?;
+    work.keep_history(|history| history.reason = Some(why.clone())).await;
     work.enter(State::Installed, Some(why.clone()));
     Err(ApiError::failed(format!("zone {}: cannot boot: {why}", status.config.zone), None))
 }
@@ -170,7 +167,8 @@ fn make_plan(
     cgroups: Cgroups,
     run: &RunFolder,
 ) -> Result<Plan, BootError> {
-    let (profile, confinement) = host.brands.confinement(&status.config).map_err(|e| BootError::Plan(e.to_string()))?;
+    let (profile, confinement) =
+        host.brands.confinement(&status.config).map_err(|e| BootError::Plan(e.to_string()))?;
     let uuid = status.uuid();
     let plan = plan::build::plan(&plan::build::Inputs {
         config: &status.config,
@@ -250,7 +248,9 @@ async fn follow(work: &Work, tether: &Tether, until: Until) -> Result<(), BootEr
             (Phase::Running, _) => Some(Ok(State::Running)),
             (Phase::Ready, false) if state != State::Ready => Some(Ok(State::Ready)),
             // It ran, and what it ran was done before anybody looked.
-            (Phase::Ended(record), _) if record.failure.is_none() && until == Until::Running => Some(Ok(State::Running)),
+            (Phase::Ended(record), _) if record.failure.is_none() && until == Until::Running => {
+                Some(Ok(State::Running))
+            }
             (Phase::Ended(record), _) => Some(Err(BootError::Isolation(in_words(record)))),
             (_, true) => Some(Err(TetherError::Ended.into())),
             _ => None,

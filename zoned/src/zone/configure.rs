@@ -9,7 +9,11 @@ use super::{request::What, status::Status};
 use crate::{fault::failed, host::Host};
 
 /// Carries out an edit or a set: returns the new text, the same parsed, and what there is to say.
-pub fn change(host: &Host, status: &Status, what: &What) -> Result<(String, ZoneConfig, Option<String>), ApiError> {
+pub(super) fn change(
+    host: &Host,
+    status: &Status,
+    what: &What,
+) -> Result<(String, ZoneConfig, Option<String>), ApiError> {
     let yaml = match what {
         What::Edit { base: Some(base), .. } if **base != *status.yaml => {
             let hint = "look at it again with `zonectl export`, and repeat the change";
@@ -34,7 +38,8 @@ pub fn change(host: &Host, status: &Status, what: &What) -> Result<(String, Zone
         host.names.release(&status.config.zone, uuid);
     }
     let boots = matches!(status.state, State::Ready | State::Running | State::Paused | State::ShuttingDown);
-    let note = (boots && config != *status.config).then(|| "takes effect when the zone is booted next".into());
+    let note =
+        (boots && config != *status.config).then(|| "takes effect when the zone is booted next".into());
     Ok((yaml, config, note))
 }
 

@@ -19,7 +19,7 @@ use crate::{
 const STOP_SECONDS: u32 = 60;
 
 /// Stops a zone at once.
-pub async fn halt(work: &Work) -> Result<(), ApiError> {
+pub(super) async fn halt(work: &Work) -> Result<(), ApiError> {
     let reason = work.status().reason.clone().filter(|_| work.status().state == State::Down);
     work.enter(State::ShuttingDown, reason);
     let record = tear_down(work).await?;
@@ -28,7 +28,7 @@ pub async fn halt(work: &Work) -> Result<(), ApiError> {
 }
 
 /// Asks a zone's init to stop, and halts the zone when it has, or has not in time. Returns what there is to say.
-pub async fn shut_down(work: &Work, seconds: Option<u32>) -> Result<Option<String>, ApiError> {
+pub(super) async fn shut_down(work: &Work, seconds: Option<u32>) -> Result<Option<String>, ApiError> {
     let seconds = seconds.unwrap_or(STOP_SECONDS);
     let status = work.status();
     work.enter(State::ShuttingDown, None);
@@ -54,7 +54,7 @@ pub async fn shut_down(work: &Work, seconds: Option<u32>) -> Result<Option<Strin
 }
 
 /// Stops a zone, by asking if a time is given, and boots it again.
-pub async fn reboot(work: &Work, seconds: Option<u32>) -> Result<Option<String>, ApiError> {
+pub(super) async fn reboot(work: &Work, seconds: Option<u32>) -> Result<Option<String>, ApiError> {
     let note = match seconds {
         Some(_) => shut_down(work, seconds).await?,
         None => halt(work).await.map(|()| None)?,
@@ -68,8 +68,13 @@ pub async fn reboot(work: &Work, seconds: Option<u32>) -> Result<Option<String>,
 
 /// Takes away a zone whose first process, or monitor, has ended by itself, and boots it again if that was a
 /// reboot and `restart` allows it.
-pub async fn after_end(work: &Work, ended: Result<ExitRecord, ()>, restart: bool) -> Result<(), ApiError> {
-    let word = |record: &Result<ExitRecord, ()>| record.as_ref().map_or("its monitor died".to_owned(), in_words);
+pub(super) async fn after_end(
+    work: &Work,
+    ended: Result<ExitRecord, ()>,
+    restart: bool,
+) -> Result<(), ApiError> {
+    let word =
+        |record: &Result<ExitRecord, ()>| record.as_ref().map_or("its monitor died".to_owned(), in_words);
     work.enter(State::ShuttingDown, Some(word(&ended)));
     let left = tear_down(work).await?;
     // The monitor's last word on the socket, or the one it left in a file.

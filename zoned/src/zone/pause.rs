@@ -6,14 +6,14 @@ use super::work::Work;
 use crate::fault::whole;
 
 /// Freezes every process of the zone. What cannot be frozen in time leaves it running.
-pub async fn pause(work: &Work) -> Result<(), ApiError> {
+pub(super) async fn pause(work: &Work) -> Result<(), ApiError> {
     freeze(work, true).await?;
     work.enter(State::Paused, None);
     Ok(())
 }
 
 /// Thaws it.
-pub async fn resume(work: &Work) -> Result<(), ApiError> {
+pub(super) async fn resume(work: &Work) -> Result<(), ApiError> {
     freeze(work, false).await?;
     work.enter(State::Running, None);
     Ok(())

@@ -38,7 +38,8 @@ pub async fn recover(zones: &Arc<Zones>) -> Result<u32, StoreError> {
     for stored in kept {
         let (name, uuid) = (stored.config.zone.clone(), stored.record.uuid);
         if host.names.claim(&name, uuid).is_err() {
-            let why = format!("zone {uuid}: its name {name} is that of another zone; change one in its zone.yaml");
+            let why =
+                format!("zone {uuid}: its name {name} is that of another zone; change one in its zone.yaml");
             host.leave_out(why);
             continue;
         }
@@ -95,7 +96,8 @@ async fn find(host: &Arc<Host>, mut status: Status) -> (Status, Option<Task>) {
 fn sweep(host: &Host, uuid: &Uuid) -> u64 {
     let mut highest = 0;
     let ours = |tag: &str| tag.strip_prefix(&format!("{uuid}."))?.parse::<u64>().ok();
-    let mut tags: Vec<_> = host.tree.existing().into_iter().map(|(_, tag)| tag).filter(|t| ours(t).is_some()).collect();
+    let mut tags: Vec<_> =
+        host.tree.existing().into_iter().map(|(_, tag)| tag).filter(|t| ours(t).is_some()).collect();
     tags.sort();
     tags.dedup();
     for tag in tags {

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Gives the zone its root. `from` replaces the configured image.
-pub async fn install(work: &Work, from: Option<String>) -> Result<Option<String>, ApiError> {
+pub(super) async fn install(work: &Work, from: Option<String>) -> Result<Option<String>, ApiError> {
     if let Some(image) = from {
         configure_image(work, image).await?;
     }
@@ -52,7 +52,7 @@ pub async fn install(work: &Work, from: Option<String>) -> Result<Option<String>
 }
 
 /// Takes the zone's root and data away.
-pub async fn uninstall(work: &Work) -> Result<(), ApiError> {
+pub(super) async fn uninstall(work: &Work) -> Result<(), ApiError> {
     work.keep_root(Root::Incomplete { doing: Verb::Uninstall, why: None }).await?;
     work.enter(State::Incomplete, None);
     let uuid = work.status().uuid();
@@ -74,7 +74,7 @@ pub async fn uninstall(work: &Work) -> Result<(), ApiError> {
 }
 
 /// Forgets the zone.
-pub async fn delete(work: &Work) -> Result<(), ApiError> {
+pub(super) async fn delete(work: &Work) -> Result<(), ApiError> {
     let status = work.status();
     let uuid = status.uuid();
     work.blocking(move |host| host.store.remove(&uuid)).await.map_err(|e| failed(&e))?;

@@ -6,11 +6,7 @@ use rustix::process::{Signal, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
 use super::tether::open_pidfd;
-use crate::store::{
-    self, StoreError,
-    atomic::Keep,
-    record::VERSION,
-};
+use crate::store::{self, StoreError, atomic::Keep, record::VERSION};
 
 /// One boot. In the run folder, which a restart of the host need not have emptied.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -12,7 +12,7 @@ use super::{
 use crate::host::Host;
 
 /// Asks the zone's monitor, and answers the request.
-pub async fn open(host: Arc<Host>, status: Arc<Status>, mut request: Request) {
+pub(super) async fn open(host: Arc<Host>, status: Arc<Status>, mut request: Request) {
     let answer = match (&mut request.what, &status.run) {
         (What::Session(verb, asked, fds), Some(run)) => {
             let asked = run.tether.ask(asked, fds).await;
@@ -25,6 +25,7 @@ pub async fn open(host: Arc<Host>, status: Arc<Status>, mut request: Request) {
             hint: "boot it first".into(),
         }),
     };
-    let answer = answer.map(|session| Answer { state: Some(status.state), note: None, session: Some(session) });
+    let answer =
+        answer.map(|session| Answer { state: Some(status.state), note: None, session: Some(session) });
     reply(&host, &status, request, answer);
 }

@@ -7,7 +7,7 @@ use zoned_api::{State, Verb, ZoneConfig, ZoneInfo, config};
 
 use super::tether::Tether;
 use crate::{
-    plan::{Identity, IdRange},
+    plan::{IdRange, Identity},
     store::{
         Stored,
         record::{History, Record, Root},
@@ -51,9 +51,10 @@ impl Status {
     pub fn at_rest(stored: Stored, ids: IdRange) -> Self {
         let (state, why) = match &stored.record.root {
             Root::None => (State::Configured, None),
-            Root::Incomplete { doing, why } => {
-                (State::Incomplete, Some(why.clone().unwrap_or_else(|| format!("its {doing} was interrupted"))))
-            }
+            Root::Incomplete { doing, why } => (
+                State::Incomplete,
+                Some(why.clone().unwrap_or_else(|| format!("its {doing} was interrupted"))),
+            ),
             Root::Installed { .. } => (State::Installed, stored.history.reason.clone()),
         };
         Self {

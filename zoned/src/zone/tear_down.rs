@@ -17,7 +17,7 @@ const MONITOR_EXIT: Duration = Duration::from_secs(10);
 
 /// Takes the boot down, with state `shutting-down` meanwhile and `down` if a step failed. Returns how the boot
 /// ended; the caller says which state comes next.
-pub async fn tear_down(work: &Work) -> Result<ExitRecord, ApiError> {
+pub(super) async fn tear_down(work: &Work) -> Result<ExitRecord, ApiError> {
     let status = work.status();
     let (uuid, tag) = (status.uuid(), status.identity().tag());
     let mut problems = Vec::new();
@@ -30,7 +30,9 @@ pub async fn tear_down(work: &Work) -> Result<ExitRecord, ApiError> {
         Ok(()) => end_monitor(work, uuid).await,
     }
     let boot = status.history.boot;
-    let (record, more) = work.blocking(move |host| clear(host, &uuid, boot, &tag, problems.is_empty()).prepend(problems)).await;
+    let (record, more) = work
+        .blocking(move |host| clear(host, &uuid, boot, &tag, problems.is_empty()).prepend(problems))
+        .await;
     if more.is_empty() {
         work.change(|status| status.run = None);
         return Ok(record);
@@ -38,7 +40,10 @@ pub async fn tear_down(work: &Work) -> Result<ExitRecord, ApiError> {
     let reason = more.join("; ");
     work.enter(State::Down, Some(reason.clone()));
     let hint = "`zonectl halt` tries it again";
-    Err(ApiError::failed(format!("zone {}: not all of it could be taken down: {reason}", status.config.zone), Some(hint.into())))
+    Err(ApiError::failed(
+        format!("zone {}: not all of it could be taken down: {reason}", status.config.zone),
+        Some(hint.into()),
+    ))
 }
 
 /// Waits until the monitor is gone; it goes by itself once its zone is empty, or is killed.
@@ -102,7 +107,7 @@ fn clear(host: &Host, uuid: &Uuid, boot: u64, tag: &str, empty: bool) -> Cleared
 }
 
 /// How a boot ended, in words.
-pub fn in_words(record: &ExitRecord) -> String {
+pub(super) fn in_words(record: &ExitRecord) -> String {
     if let Some(failure) = &record.failure {
         return failure.clone();
     }

@@ -50,7 +50,9 @@ impl Work {
         let mut record = self.status().record.clone();
         record.root = root;
         let kept = record.clone();
-        self.blocking(move |host| host.store.save_record(&kept)).await.map_err(|e| crate::fault::failed(&e))?;
+        self.blocking(move |host| host.store.save_record(&kept))
+            .await
+            .map_err(|e| crate::fault::failed(&e))?;
         self.change(|status| status.record = record);
         Ok(())
     }
@@ -100,7 +102,7 @@ impl Work {
 }
 
 /// Changes what is known of a zone; a change of its state is an event.
-pub fn change(host: &Host, status: &watch::Sender<Arc<Status>>, change: impl FnOnce(&mut Status)) {
+pub(super) fn change(host: &Host, status: &watch::Sender<Arc<Status>>, change: impl FnOnce(&mut Status)) {
     let mut moved = None;
     status.send_modify(|shared| {
         let mut next = Status::clone(shared);

@@ -66,7 +66,11 @@ impl Zones {
             host.store.create(&record, &yaml).inspect_err(|_| drop(host.store.ids.free(&uuid)))?;
             Ok((Stored { record, yaml, config, history: History::default() }, ids))
         });
-        match kept.await.map_err(|e| failed(&e)).and_then(|r| r.map_err(|e: crate::store::StoreError| failed(&e))) {
+        match kept
+            .await
+            .map_err(|e| failed(&e))
+            .and_then(|r| r.map_err(|e: crate::store::StoreError| failed(&e)))
+        {
             Ok((stored, ids)) => {
                 let status = Status::at_rest(stored, ids);
                 self.start(status.clone(), None);
@@ -133,7 +137,9 @@ pub fn boot_order(zones: &[(ZoneName, u32, Vec<ZoneName>)]) -> (Vec<ZoneName>, V
     left.sort_by(|a, b| (a.1, &a.0).cmp(&(b.1, &b.0)));
     let mut order: Vec<ZoneName> = Vec::new();
     // One that waits for a zone that does not boot by itself waits for nothing.
-    while let Some(at) = left.iter().position(|z| !z.2.iter().any(|name| left.iter().any(|other| other.0 == *name))) {
+    while let Some(at) =
+        left.iter().position(|z| !z.2.iter().any(|name| left.iter().any(|other| other.0 == *name)))
+    {
         order.push(left.remove(at).0.clone());
     }
     let circle: Vec<ZoneName> = left.iter().map(|z| z.0.clone()).collect();
@@ -147,7 +153,8 @@ mod tests {
 
     fn ordered(zones: &[(&str, u32, &[&str])]) -> (Vec<String>, Vec<String>) {
         let name = |n: &&str| n.parse::<ZoneName>().unwrap();
-        let zones: Vec<_> = zones.iter().map(|(n, o, after)| (name(n), *o, after.iter().map(name).collect())).collect();
+        let zones: Vec<_> =
+            zones.iter().map(|(n, o, after)| (name(n), *o, after.iter().map(name).collect())).collect();
         let (order, circle) = boot_order(&zones);
         let text = |names: Vec<ZoneName>| names.iter().map(ToString::to_string).collect();
         (text(order), text(circle))
