@@ -1,0 +1,67 @@
+//! Names of maps, programs and load-time constants. The kernel keeps the first 15 bytes of a name.
+
+/// One [`crate::Meta`].
+pub const META: &str = "zone_meta";
+/// Slot → [`crate::Slot`].
+pub const SLOTS: &str = "zone_slots";
+/// Id of a zone's cgroup → [`crate::Identity`].
+pub const IDS: &str = "zone_ids";
+/// Slot → [`crate::Figures`] of each CPU.
+pub const FIGURES: &str = "zone_figures";
+/// Slot → [`crate::Figures`] that were counted by programs of another layout.
+pub const CARRIED: &str = "zone_carried";
+/// [`crate::Running`] of each CPU.
+pub const RUNNING: &str = "zone_running";
+/// Low bits of a pid → [`crate::TaskNote`].
+pub const NOTES: &str = "zone_notes";
+/// Slot → generation that has been seen running.
+pub const SEEN: &str = "zone_seen";
+/// [`crate::DeviceKey`] → bits of [`crate::Access`].
+pub const DEVICES: &str = "zone_devices";
+/// Ring buffer of [`crate::ProcessEvent`].
+pub const EVENTS: &str = "zone_events";
+/// [`crate::Lost`] of each CPU.
+pub const LOST: &str = "zone_lost";
+/// Ring buffer of log lines (aya-log's name).
+pub const LOGS: &str = "AYA_LOGS";
+
+/// Every map, in no order that matters.
+pub const MAPS: [&str; 12] =
+    [META, SLOTS, IDS, FIGURES, CARRIED, RUNNING, NOTES, SEEN, DEVICES, EVENTS, LOST, LOGS];
+
+/// The program that user space runs on a CPU to charge what is running there.
+pub const FLUSH: &str = "zone_flush";
+/// The device policy of all zones.
+pub const DEVICE: &str = "zone_device";
+
+/// Programs on BTF tracepoints, each with its tracepoint. (There is no tracefs behind these.)
+pub const TRACEPOINTS: [(&str, &str); 6] = [
+    ("zone_wakeup", "sched_wakeup"),
+    ("zone_wakeup_new", "sched_wakeup_new"),
+    ("zone_switch", "sched_switch"),
+    ("zone_fork", "sched_process_fork"),
+    ("zone_exec", "sched_process_exec"),
+    ("zone_exit", "sched_process_exit"),
+];
+
+/// Load-time constants, all `u32`.
+pub mod global {
+    /// The layout that the object was built with: read by user space, never set.
+    pub const LAYOUT: &str = "ZONE_LAYOUT";
+    /// Depth of a zone's cgroup below the root of cgroup2.
+    pub const LEVEL: &str = "ZONE_LEVEL";
+    /// Which generation of programs these are: they work while [`crate::Meta::active`] says the same.
+    pub const GENERATION: &str = "ZONE_GENERATION";
+    /// 1 if `sched_process_exit` says whether the whole process ended (Linux 6.17).
+    pub const SAYS_GROUP_DEAD: &str = "SAYS_GROUP_DEAD";
+    /// Byte offsets of fields: constant, type and path.
+    pub const OFFSETS: [(&str, &str, &str); 7] = [
+        ("TASK_PID", "task_struct", "pid"),
+        ("TASK_TGID", "task_struct", "tgid"),
+        ("TASK_EXEC_NS", "task_struct", "se.sum_exec_runtime"),
+        ("TASK_EXIT_CODE", "task_struct", "exit_code"),
+        ("TASK_LEADER", "task_struct", "group_leader"),
+        ("TASK_SIGNAL", "task_struct", "signal"),
+        ("SIGNAL_EXIT", "signal_struct", "group_exit_code"),
+    ];
+}
