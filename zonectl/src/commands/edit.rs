@@ -91,9 +91,12 @@ fn keep(file: NamedTempFile, zone: &str) -> anyhow::Error {
 fn edited(file: &NamedTempFile) -> Result<String> {
     let editor = editor();
     // By the shell, as git and crontab do it: the variable may hold arguments.
+    let mut line = editor.clone();
+    line.push(" \"$@\"");
     let status = Command::new("sh")
-        .args(["-c", "exec $0 \"$1\""])
-        .arg(&editor)
+        .arg("-c")
+        .arg(line)
+        .arg("zonectl")
         .arg(file.path())
         .status()
         .context("cannot run sh for the editor")?;

@@ -92,7 +92,11 @@ fn what_goes_in_comes_out() {
     let copy = ground.copy();
     assert_eq!(fs::read(copy.join("a/file")).unwrap(), vec![7; 300_000]);
     let (file, same) = (fs::metadata(copy.join("a/file")).unwrap(), fs::metadata(copy.join("same")).unwrap());
-    assert_eq!((file.ino(), file.mode() & 0o7777), (same.ino(), 0o751), "hard link kept, set-uid bit dropped");
+    assert_eq!(
+        (file.ino(), file.mode() & 0o7777),
+        (same.ino(), 0o751),
+        "hard link kept, set-uid bit dropped"
+    );
     assert_eq!(fs::read_link(copy.join("link")).unwrap(), Path::new("/etc/shadow"));
     assert!(fs::symlink_metadata(copy.join("fifo")).unwrap().file_type().is_fifo());
     let locked = fs::metadata(copy.join("a/locked")).unwrap();

@@ -2,7 +2,15 @@
 
 use std::{os::fd::OwnedFd, path::Path};
 
-use zlink::{Call, tokio::unix, varlink_service};
+use zlink::{
+    Call,
+    connection::{
+        PassedCredentials, ReadConnection,
+        socket::{Socket, WriteHalf},
+    },
+    tokio::unix,
+    varlink_service,
+};
 
 use crate::{
     call::{Method, Reply},
@@ -34,15 +42,20 @@ pub enum ClientError {
 /// A connection to the daemon. One call at a time.
 #[derive(Debug)]
 pub struct Client {
-    conn: unix::Connection,
+    replies: ReadConnection<<unix::Stream as Socket>::ReadHalf>,
+    /// zlink's own writer makes a message again and again in a buffer that grows by 256 bytes; a whole one is
+    /// handed to its socket here.
+    calls: <unix::Stream as Socket>::WriteHalf,
 }
 
 impl Client {
     /// Connects to the daemon's socket.
     pub async fn connect(socket: &Path) -> Result<Self, ClientError> {
-        let conn = unix::connect(socket).await;
         let path = || socket.display().to_string();
-        Ok(Self { conn: conn.map_err(|source| ClientError::Connect { path: path(), source })? })
+        let connected = unix::connect(socket).await;
+        let (replies, calls) =
+            connected.map_err(|source| ClientError::Connect { path: path(), source })?.split();
+        Ok(Self { replies, calls: calls.into_write_half() })
     }
 
     /// Calls a method that answers once.
@@ -56,14 +69,16 @@ impl Client {
         method: Method,
         fds: Vec<OwnedFd>,
     ) -> Result<(Reply, Vec<OwnedFd>), ClientError> {
-        self.conn.send_call(&Call::new(method), fds).await.map_err(ClientError::Broken)?;
+        self.send(&Call::new(method), &fds).await?;
+        // The other end must see the last of them go when the command that got them ends.
+        drop(fds);
         let (reply, fds, _) = self.receive().await?;
         Ok((reply, fds))
     }
 
     /// Calls a method that may answer several times; take the answers by [`Client::next`].
     pub async fn stream(&mut self, method: Method) -> Result<(), ClientError> {
-        self.conn.send_call(&Call::new(method).set_more(true), Vec::new()).await.map_err(ClientError::Broken)
+        self.send(&Call::new(method).set_more(true), &[]).await
     }
 
     /// Next answer of a stream, and whether more will come.
@@ -72,8 +87,14 @@ impl Client {
         Ok((reply, more))
     }
 
+    async fn send(&mut self, call: &Call<Method>, fds: &[OwnedFd]) -> Result<(), ClientError> {
+        let message = serde_json::to_vec(call).map(|bytes| [bytes, vec![0]].concat());
+        let message = message.map_err(|e| ClientError::Broken(e.into()))?;
+        self.calls.write(&message, fds, None::<&PassedCredentials>).await.map_err(ClientError::Broken)
+    }
+
     async fn receive(&mut self) -> Result<(Reply, Vec<OwnedFd>, bool), ClientError> {
-        let (reply, fds) = self.conn.receive_reply::<Reply, ApiError>().await.map_err(failed)?;
+        let (reply, fds) = self.replies.receive_reply::<Reply, ApiError>().await.map_err(failed)?;
         let reply = reply?;
         let more = reply.continues().unwrap_or(false);
         let none = || ClientError::Unexpected("nothing".into());

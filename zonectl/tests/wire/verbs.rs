@@ -1,0 +1,175 @@
+//! Answers, errors and exit statuses.
+
+use std::{fs, process::Stdio};
+
+use zoned_api::{ApiError, Fault, Method, Reply, State, Verb};
+
+use crate::scripted::{Answer, Daemon, done, reply, told};
+
+/// A configuration of a zone, as the daemon would give it.
+fn text(of: &str) -> Answer {
+    reply(Reply::Text { text: of.into() })
+}
+
+fn zone(name: &str) -> Answer {
+    let zone = serde_json::json!({
+        "zone": name, "uuid": "6e1c9f04-58a7-4b0c-9a0b-1f6a5c1f0d11", "state": "configured", "brand": "native",
+        "boot": 0, "id_base": 536_870_912, "config": { "zone": name },
+    });
+    reply(Reply::Zones { zones: vec![serde_json::from_value(zone).unwrap()] })
+}
+
+#[test]
+fn nobody_there() {
+    let daemon = Daemon::new(|_, _| Answer::HangUp);
+    let out = daemon.zonectl(&["list", "--socket", "/nonexistent/zoned.sock"]).output().unwrap();
+    let (_, err, code) = told(&out);
+    assert_eq!(code, Some(1));
+    assert!(err.starts_with("zonectl: /nonexistent/zoned.sock: zoned does not run"), "{err}");
+    assert!(err.contains("\n  try: start the daemon"), "{err}");
+}
+
+#[test]
+fn a_daemon_that_hangs_up_or_is_older_is_told_of() {
+    let (_, err, code) = told(&Daemon::new(|_, _| Answer::HangUp).run(&["list"]));
+    assert!(code == Some(1) && err.contains("the connection to zoned broke"), "{err}");
+    let old = Daemon::of_version(0, |_, _| unreachable!("nothing must be asked of it"));
+    let (_, err, code) = told(&old.run(&["list"]));
+    assert!(
+        code == Some(1) && err.contains("version 0 of the API") && err.contains("restart zoned"),
+        "{err}"
+    );
+    let lacking = Daemon::new(|_, _| Answer::Error(ApiError::MethodNotFound { method: "x.List".into() }));
+    let (_, err, _) = told(&lacking.run(&["list"]));
+    assert!(err.contains("has no method x.List\n  try: zonectl is newer than zoned"), "{err}");
+    let confused = Daemon::new(|_, _| reply(Reply::Text { text: "\x1b[2J".repeat(100) }));
+    let (_, err, _) = told(&confused.run(&["list"]));
+    assert!(err.contains("not what was asked for") && !err.contains('\x1b') && err.len() < 300, "{err}");
+}
+
+#[test]
+fn each_zone_is_tried_and_reported() {
+    let daemon = Daemon::new(|method, _| match method {
+        Method::Do { zone, verb: Verb::Boot, .. } if zone == "bad" => Answer::Error(ApiError::WrongState {
+            zone,
+            state: State::Configured,
+            verb: Verb::Boot,
+            hint: "`zonectl install bad` first".into(),
+        }),
+        Method::Do { .. } => {
+            let step = Reply::Progress { step: "mounting".into(), amount: None };
+            let note = Some("it was running already".into());
+            Answer::Replies(vec![step, Reply::Done { state: Some(State::Running), note }], Vec::new())
+        }
+        other => unreachable!("{other:?}"),
+    });
+    let (out, err, code) = told(&daemon.run(&["boot", "a", "bad", "b"]));
+    assert_eq!(out, "zone a: running (it was running already)\nzone b: running (it was running already)\n");
+    assert_eq!(
+        err,
+        "zonectl: zone bad: cannot boot while it is configured\n  try: `zonectl install bad` first\n"
+    );
+    assert_eq!(code, Some(1));
+    let (out, _, code) = told(&daemon.run(&["boot", "a", "--quiet"]));
+    assert_eq!((out.as_str(), code), ("", Some(0)));
+}
+
+#[test]
+fn nothing_is_lost_without_a_yes() {
+    let daemon = Daemon::new(|method, _| match method {
+        Method::Info { zone: name } => zone(&name),
+        Method::Do { uuid: Some(_), verb: Verb::Delete | Verb::Uninstall, .. } => {
+            reply(Reply::Done { state: None, note: None })
+        }
+        other => Answer::Error(ApiError::failed(format!("{other:?} must not be asked"), None)),
+    });
+    for verb in ["delete", "uninstall"] {
+        let (_, err, code) = told(&daemon.run(&[verb, "web"]));
+        assert!(code == Some(1) && err.contains("needs --force when the input is no terminal"), "{err}");
+        let (out, err, code) = told(&daemon.run(&[verb, "web", "--force"]));
+        assert_eq!((out.as_str(), err.as_str(), code), ("zone web: deleted\n", "", Some(0)));
+    }
+}
+
+#[test]
+fn an_edit_that_is_refused_keeps_the_text() {
+    let daemon = Daemon::new(|method, _| match method {
+        Method::Export { .. } => text("zone: web\n"),
+        Method::Edit { base, yaml, .. }
+            if base.as_deref() == Some("zone: web\n") && yaml.contains("order") =>
+        {
+            let message = "zone web: its configuration was changed meanwhile".into();
+            Answer::Error(ApiError::Invalid(Fault { message, hint: None }))
+        }
+        Method::Edit { .. } => done(State::Configured),
+        other => unreachable!("{other:?}"),
+    });
+    let edit = |editor: &str| {
+        let mut command = daemon.zonectl(&["edit", "web"]);
+        told(&command.env("VISUAL", editor).stdin(Stdio::null()).output().unwrap())
+    };
+    let (_, err, code) = edit("f() { echo 'order: 4' >> $1; }; f");
+    assert!(code == Some(1) && err.contains("changed meanwhile\n"), "{err}");
+    let path = err.split("kept in ").nth(1).unwrap().lines().next().unwrap();
+    assert_eq!(fs::read_to_string(path).unwrap(), "zone: web\norder: 4\n");
+    fs::remove_file(path).unwrap();
+    let (_, err, code) = edit("f() { echo 'ordre: 4' >> $1; }; f");
+    assert!(code == Some(1) && err.contains("line 2, column 1: unknown field `ordre`"), "{err}");
+    fs::remove_file(err.split("kept in ").nth(1).unwrap().lines().next().unwrap()).unwrap();
+    let (out, _, code) = edit("f() { echo 'autoboot: true' >> $1; }; f");
+    assert_eq!((out.as_str(), code), ("zone web: configured\n", Some(0)));
+    assert!(edit("true").1.contains("nothing was changed"));
+    assert!(edit("false").1.contains("the editor false failed"));
+}
+
+#[test]
+fn a_reader_that_goes_is_no_failure() {
+    let daemon = Daemon::new(|method, _| match method {
+        Method::Export { .. } => text(&"x".repeat(1 << 20)),
+        other => unreachable!("{other:?}"),
+    });
+    let mut zonectl = daemon.zonectl(&["export", "web"]);
+    let mut child = zonectl.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let (_, err, code) = told(&child.wait_with_output().unwrap());
+    assert_eq!((err.as_str(), code), ("", Some(0)));
+}
+
+#[test]
+fn an_audit_that_finds_something_fails() {
+    let left = |n: usize| {
+        let one = serde_json::json!({ "kind": "cgroup", "object": "/zones/x.1" });
+        Reply::Leftovers { leftovers: vec![serde_json::from_value(one).unwrap(); n] }
+    };
+    assert_eq!(told(&Daemon::new(move |_, _| reply(left(0))).run(&["audit"])).2, Some(0));
+    let (out, _, code) = told(&Daemon::new(move |_, _| reply(left(2))).run(&["audit", "--json"]));
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((json["leftovers"].as_array().unwrap().len(), code), (2, Some(1)));
+}
+
+#[test]
+fn usage_errors_are_two_and_help_is_none() {
+    let daemon = Daemon::new(|_, _| unreachable!("nothing must be asked"));
+    for args in [&["boot"][..], &["boot", "a/b"], &["nonsense"], &["create", "--set", "x"], &["exec", "web"]]
+    {
+        assert_eq!(daemon.run(args).status.code(), Some(2), "{args:?}");
+    }
+    let (out, _, code) = told(&daemon.run(&["help", "exec"]));
+    assert!(code == Some(0) && out.contains("zonectl exec web -- apt-get update"), "{out}");
+    let (out, _, code) = told(&daemon.run(&["schema"]));
+    assert!(code == Some(0) && serde_json::from_str::<serde_json::Value>(&out).is_ok());
+}
+
+#[test]
+fn manual_pages_and_completions_are_written() {
+    let daemon = Daemon::new(|_, _| unreachable!("nothing must be asked"));
+    let dir = tempfile::tempdir().unwrap();
+    let pages = dir.path().join("man1");
+    assert!(daemon.run(&["man", pages.to_str().unwrap()]).status.success());
+    for page in ["zonectl.1", "zonectl-exec.1", "zonectl-cp.1"] {
+        assert!(fs::read_to_string(pages.join(page)).unwrap().contains(".SH"), "{page}");
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(told(&daemon.run(&["completions", shell])).0.contains("uninstall"), "{shell}");
+    }
+}
