@@ -31,7 +31,7 @@ use crate::{
 #[derive(clap::Args, Debug)]
 #[command(
     after_help = "One of SRC and DST is ZONE:PATH. Into a folder that is there the copy goes under its own name, as with cp -a; \
-                        links below SRC stay links. Modes and times are kept; owner is the caller (in the zone: its root), \
+                        links stay links. Modes and times are kept; owner is the caller (in the zone: its root), \
                         set-id bits are dropped and devices left out. Out of a zone, a whole copy is put in place or none.\n\n\
                         Examples:\n  zonectl cp ./site web:/srv/\n  zonectl cp web:/var/log/syslog /tmp/web.log"
 )]

@@ -18,7 +18,10 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use rustix::{
-    fs::{CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2, readlinkat},
+    fs::{
+        AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2, readlinkat,
+        statat,
+    },
     io::Errno,
 };
 use tar::{Builder, EntryType, Header};
@@ -39,16 +42,23 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Finds it. A symbolic link that is named itself is followed.
+    /// Finds it. A symbolic link is copied as one, unless a slash after its name says what it leads to.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let shown = || path.display().to_string();
-        let whole = path.canonicalize().with_context(shown)?;
-        let real = whole.file_name().map(OsStr::to_owned);
+        let name = path.file_name().map(OsStr::to_owned);
+        let itself = name.is_some() && !path.as_os_str().as_bytes().ends_with(b"/");
+        let (folder, real) = if itself {
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            (parent.unwrap_or(Path::new(".")).to_owned(), name.clone())
+        } else {
+            let whole = path.canonicalize().with_context(shown)?;
+            (whole.parent().unwrap_or(&whole).to_owned(), whole.file_name().map(OsStr::to_owned))
+        };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let folder =
-            openat(CWD, whole.parent().unwrap_or(&whole), flags, Mode::empty()).with_context(shown)?;
-        let name = path.file_name().map(OsStr::to_owned).or_else(|| real.clone());
-        Ok(Self { folder, real, name })
+        let folder = openat(CWD, &folder, flags, Mode::empty()).with_context(shown)?;
+        statat(&folder, real.as_deref().unwrap_or(OsStr::new(".")), AtFlags::SYMLINK_NOFOLLOW)
+            .with_context(shown)?;
+        Ok(Self { folder, name: name.or_else(|| real.clone()), real })
     }
 
     /// What it is called; none for `/`.

@@ -88,7 +88,7 @@ fn what_goes_in_comes_out() {
 
     let ground = Ground::new();
     let tally = ground.unpack(&bytes[..]).unwrap();
-    assert_eq!(tally.entries, packed.entries);
+    assert_eq!(tally, packed);
     let copy = ground.copy();
     assert_eq!(fs::read(copy.join("a/file")).unwrap(), vec![7; 300_000]);
     let (file, same) = (fs::metadata(copy.join("a/file")).unwrap(), fs::metadata(copy.join("same")).unwrap());
@@ -104,18 +104,36 @@ fn what_goes_in_comes_out() {
     assert_eq!(fs::read_to_string(copy.join("n".repeat(180))).unwrap(), "long name");
 }
 
-#[test]
-fn one_file_under_a_new_name() {
-    let from = tempfile::tempdir().unwrap();
-    fs::write(from.path().join("real"), "content").unwrap();
-    symlink("real", from.path().join("link")).unwrap();
-    let source = Source::open(&from.path().join("link")).unwrap();
-    assert_eq!(source.name(), Some(OsStr::new("link")));
+/// What a copy of a source is, once it is there.
+fn copied(source: &Path) -> (Ground, std::path::PathBuf) {
+    let source = Source::open(source).unwrap();
     let mut bytes = Vec::new();
     pack(&source, OsStr::new("x"), &mut bytes, &AtomicU64::new(0)).unwrap();
     let ground = Ground::new();
     ground.unpack(&bytes[..]).unwrap();
-    assert_eq!(fs::read_to_string(ground.copy()).unwrap(), "content");
+    let copy = ground.copy();
+    (ground, copy)
+}
+
+#[test]
+fn a_link_is_copied_as_one_unless_a_slash_follows() {
+    let from = tempfile::tempdir().unwrap();
+    let at = |path: &str| from.path().join(path);
+    fs::create_dir(at("tree")).unwrap();
+    fs::write(at("tree/file"), "content").unwrap();
+    symlink("tree", at("link")).unwrap();
+    symlink("nowhere", at("dangling")).unwrap();
+    let (_ground, copy) = copied(&at("tree/file"));
+    assert_eq!(fs::read_to_string(copy).unwrap(), "content");
+    for link in ["link", "dangling"] {
+        let (_ground, copy) = copied(&at(link));
+        assert!(fs::symlink_metadata(copy).unwrap().is_symlink(), "{link}");
+    }
+    let (_ground, copy) = copied(&at("link/"));
+    assert_eq!(fs::read_to_string(copy.join("file")).unwrap(), "content");
+    assert_eq!(Source::open(&at("link/")).unwrap().name(), Some(OsStr::new("link")));
+    assert_eq!(Source::open(&at("tree/..")).unwrap().name(), from.path().file_name());
+    assert!(Source::open(&at("absent")).is_err());
 }
 
 #[test]

@@ -184,7 +184,7 @@ impl Unpacker<'_> {
         Ok((openat2(self.folder, parent, flags, Mode::empty(), INSIDE)?, name))
     }
 
-    fn file(&self, path: &Path, contents: &mut impl Read, mode: Mode, mtime: i64) -> Result<(), Failed> {
+    fn file(&mut self, path: &Path, contents: &mut impl Read, mode: Mode, mtime: i64) -> Result<(), Failed> {
         let (parent, name) = self.parent(path)?;
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY | OFlags::CLOEXEC;
         let mut file = File::from(openat(parent, name, flags, Mode::RUSR | Mode::WUSR)?);
@@ -196,6 +196,7 @@ impl Unpacker<'_> {
             }
             file.write_all(&buffer[..n]).map_err(Failed::Host)?;
             self.done.fetch_add(n as u64, Ordering::Relaxed);
+            self.tally.bytes += n as u64;
         }
         fchmod(&file, mode)?;
         Ok(futimens(&file, &times(mtime))?)
