@@ -42,7 +42,7 @@ impl Zone {
         daemon.ask(&["create", NAME, "--image", &image, "--set", "process.init=none", "--set", &command])?;
         daemon.ask(&["install", NAME])?;
         let connection = Connection::open(&daemon.socket())?;
-        let halted = watch(Connection::open(&daemon.socket())?)?;
+        let halted = watch(&daemon)?;
         Ok(Self { daemon, connection, halted })
     }
 
@@ -64,8 +64,12 @@ impl Zone {
 }
 
 /// Receives the zone's events in a thread of its own and passes on when it was installed again.
-fn watch(mut connection: Connection) -> Result<Receiver<SystemTime>> {
-    connection.begin("Events", json!({ "zone": NAME, "follow": true }))?;
+fn watch(daemon: &Daemon) -> Result<Receiver<SystemTime>> {
+    let mut connection = Connection::open(&daemon.socket())?;
+    // Those of the installation are not meant.
+    let past = connection.call("Events", json!({ "zone": NAME }))?;
+    let since = past["events"].as_array().and_then(|events| events.last()?["seq"].as_u64());
+    connection.begin("Events", json!({ "zone": NAME, "since": since, "follow": true }))?;
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         let is_halt =
