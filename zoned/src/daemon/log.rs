@@ -24,6 +24,9 @@ pub enum LogError {
 pub fn start(filter: &str) -> Result<(), LogError> {
     let levels =
         EnvFilter::try_new(filter).map_err(|source| LogError::Filter { filter: filter.into(), source })?;
+    // It tells every instruction it relocates; who wants that names it.
+    let quiet = ["aya=info", "aya_obj=info"].into_iter().filter(|_| !filter.contains("aya"));
+    let levels = quiet.filter_map(|d| d.parse().ok()).fold(levels, EnvFilter::add_directive);
     let registry = tracing_subscriber::registry().with(levels);
     match journal() {
         Some(journal) => registry.with(journal).try_init()?,

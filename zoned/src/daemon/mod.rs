@@ -19,7 +19,7 @@ use std::{
 };
 
 use tokio::signal::unix::{SignalKind, signal};
-use zoned_api::EventKind;
+use zoned_api::{EventKind, State};
 
 use crate::{
     brand::Brands,
@@ -206,9 +206,11 @@ async fn serve(options: &Options, host: Arc<Host>) -> Result<bool, StartError> {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     serving.abort();
     let _ = fs::remove_file(&socket);
-    let left = zones.all().iter().filter(|z| z.run.is_some() || z.doing.is_some()).count();
+    let left =
+        zones.all().iter().filter(|z| z.run.is_some() || z.doing.is_some() || z.state == State::Down).count();
     tracing::info!(zones_left_running = left, "ending");
     Ok(left == 0)
 }

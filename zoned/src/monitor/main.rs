@@ -2,7 +2,10 @@
 
 use std::{env, fs::File, os::fd::OwnedFd, path::PathBuf, process::ExitCode};
 
-use rustix::process::{DumpableBehavior, set_dumpable_behavior, setsid};
+use rustix::{
+    fs::Mode,
+    process::{DumpableBehavior, set_dumpable_behavior, setsid, umask},
+};
 use zoned::{monitor::run, plan::RunFolder, platform::At};
 
 fn main() -> ExitCode {
@@ -28,6 +31,8 @@ fn begin() -> Result<OwnedFd, zoned::platform::Failure> {
     zoned::sys::title::find().at("read", "/proc/self/stat")?;
     // Fails only for who leads a process group already, which does as well.
     let _ = setsid();
+    // What a zone's processes begin with, whatever zoned's own is.
+    umask(Mode::WGRP | Mode::WOTH);
     set_dumpable_behavior(DumpableBehavior::NotDumpable).at("become", "undumpable")?;
     let listener =
         rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).at("take", "the control socket")?;

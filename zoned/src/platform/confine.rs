@@ -56,7 +56,9 @@ pub fn filter(plan: &ProcessPlan) -> Result<(), Failure> {
 /// Signals as a fresh process has them: nothing blocked, SIGPIPE deadly. Rust and the monitor changed both.
 pub fn reset_signals() -> Result<(), Failure> {
     let io = |e: nix::Error| io::Error::from(e);
-    // SIG_DFL runs no code of ours.
-    crate::sys::signals::default_disposition(Signal::SIGPIPE).at("reset", "SIGPIPE")?;
+    // An ignored signal stays ignored through exec, and who started zoned may have had some ignored.
+    for signal in Signal::iterator().filter(|s| !matches!(s, Signal::SIGKILL | Signal::SIGSTOP)) {
+        crate::sys::signals::default_disposition(signal).at("reset", signal)?;
+    }
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).map_err(io).at("unblock", "signals")
 }

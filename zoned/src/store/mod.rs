@@ -141,6 +141,14 @@ impl Store {
                 Err(fault) => faults.push(fault),
             }
         }
+        for (_, owner) in self.ids.given()? {
+            // Forgotten between its folder and its ids.
+            if let Ok(uuid) = owner.parse::<Uuid>()
+                && !self.folder(&uuid).exists()
+            {
+                self.ids.free(&uuid)?;
+            }
+        }
         zones.sort_by(|a, b| a.config.zone.cmp(&b.config.zone));
         Ok((zones, faults))
     }
@@ -279,9 +287,11 @@ mod tests {
         let (_keep, store, uuids) = store_with(&["a"]);
         let half = store.zones.join(format!(".{}", Uuid::new_v4()));
         fs::create_dir(&half).unwrap();
+        store.ids.of(&uuids[0]).unwrap();
         fs::rename(store.folder(&uuids[0]), store.zones.join(format!(".{}", uuids[0]))).unwrap();
         let (zones, faults) = store.load().unwrap();
         assert!(zones.is_empty() && faults.is_empty());
         assert_eq!(fs::read_dir(&store.zones).unwrap().count(), 0);
+        assert_eq!(store.ids.given().unwrap(), [], "the range of the one that was deleted is free");
     }
 }

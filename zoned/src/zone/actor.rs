@@ -167,7 +167,9 @@ impl Actor {
             }
             What::Edit { .. } | What::Set(_) => {
                 let status = self.status.borrow().clone();
-                let changed = configure::change(&self.host, &status, &request.what);
+                // Forced to the disk meanwhile; other zones' tasks move to another thread.
+                let changed =
+                    tokio::task::block_in_place(|| configure::change(&self.host, &status, &request.what));
                 let answer = changed.map(|(yaml, config, note)| {
                     change(&self.host, &self.status, |status| {
                         (status.yaml, status.config) = (yaml.into(), Arc::new(config));

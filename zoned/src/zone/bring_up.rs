@@ -26,7 +26,6 @@ use super::{
     work::Work,
 };
 use crate::{
-    events::now_ms,
     fault::whole,
     host::Host,
     image::ImageError,
@@ -92,7 +91,7 @@ impl BootError {
 
 /// How far to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Until {
+pub enum Until {
     /// The first process stands before its exec.
     Ready,
     /// It runs.
@@ -112,12 +111,22 @@ pub(super) async fn bring_up(work: &Work, until: Until) -> Result<(), ApiError> 
     settle(work, risen).await
 }
 
-/// Goes on from `ready`, or with a boot that an earlier daemon began.
-pub(super) async fn go_on(work: &Work, tether: &Tether) -> Result<(), ApiError> {
-    let asked = match tether.seen().phase {
-        Phase::Ready => tether.ask(&Request::Boot, &[]).await.map(drop),
-        _ => Ok(()),
+/// Goes on with a boot that an earlier daemon began.
+pub(super) async fn go_on(work: &Work, until: Until) -> Result<(), ApiError> {
+    let risen = match work.status().run.clone() {
+        Some(run) => follow(work, &run.tether, until).await,
+        None => Err(TetherError::Ended.into()),
     };
+    settle(work, risen).await
+}
+
+/// Goes on from `ready`.
+pub(super) async fn release(work: &Work) -> Result<(), ApiError> {
+    let Some(run) = work.status().run.clone() else {
+        return settle(work, Err(TetherError::Ended.into())).await;
+    };
+    let tether = &run.tether;
+    let asked = tether.ask(&Request::Boot, &[]).await.map(drop);
     let risen = match asked {
         // The words with which the first process could not be executed come with its end.
         Ok(()) | Err(TetherError::Ended | TetherError::Refused(_)) => {
@@ -144,7 +153,7 @@ async fn settle(work: &Work, risen: Result<(), BootError>) -> Result<(), ApiErro
 fn launch(host: &Host, status: &Status, until: Until) -> Result<(Child, u64), BootError> {
     let (identity, folder) = (status.identity(), host.run_folder(&status.uuid()));
     make_folder(&folder)?;
-    let mut record = RunRecord::new(&host.boot_id, identity.boot, now_ms());
+    let mut record = RunRecord::new(&host.boot_id, identity.boot, until == Until::Running);
     record.save(&folder.run())?;
     let tag = identity.tag();
     let cgroups = host.tree.create(&tag, status.ids)?;

@@ -3,6 +3,7 @@
 //! The whole of it is checked before anything is written. What a running zone was booted with stays: a change
 //! takes effect with the next boot.
 
+use uuid::Uuid;
 use zoned_api::{ApiError, State, ZoneConfig};
 
 use super::{request::What, status::Status};
@@ -46,6 +47,11 @@ pub(super) fn change(
 /// Parses a configuration and checks it against the brands there are.
 pub fn check(host: &Host, yaml: &str) -> Result<ZoneConfig, ApiError> {
     let config = ZoneConfig::parse(yaml)?;
+    if config.zone.as_str().parse::<Uuid>().is_ok() {
+        let why =
+            format!("configuration: zone: {} is a UUID, by which another zone could be meant", config.zone);
+        return Err(ApiError::invalid(why, Some("choose another name".into())));
+    }
     host.brands.confinement(&config)?;
     Ok(config)
 }

@@ -3,13 +3,15 @@
 use zoned_api::{ApiError, State, Verb};
 
 use super::{
-    bring_up::{Until, bring_up, go_on},
+    bring_up::{bring_up, go_on, release},
     halt, pause,
     request::Arguments,
     roots,
     work::Work,
 };
 use crate::monitor::protocol::ExitRecord;
+
+pub use super::bring_up::Until;
 
 /// What is to be done.
 #[derive(Debug)]
@@ -23,8 +25,8 @@ pub enum Task {
         /// Whether a reboot from inside is to be followed.
         restart: bool,
     },
-    /// Follow a boot that an earlier daemon began.
-    Follow,
+    /// Follow a boot that an earlier daemon began, to where it goes by itself.
+    Follow(Until),
 }
 
 impl Task {
@@ -33,7 +35,8 @@ impl Task {
         match self {
             Task::Move(verb, arguments) => (*verb, arguments.clone()),
             Task::End { .. } => (Verb::Halt, Arguments::default()),
-            Task::Follow => (Verb::Boot, Arguments::default()),
+            Task::Follow(Until::Ready) => (Verb::Ready, Arguments::default()),
+            Task::Follow(Until::Running) => (Verb::Boot, Arguments::default()),
         }
     }
 }
@@ -43,7 +46,7 @@ pub async fn run(work: Work, task: Task) -> Result<Option<String>, ApiError> {
     match task {
         Task::Move(verb, arguments) => carry_out(&work, verb, arguments).await,
         Task::End { end, restart } => halt::after_end(&work, end, restart).await.map(|()| None),
-        Task::Follow => resume_boot(&work).await.map(|()| None),
+        Task::Follow(until) => go_on(&work, until).await.map(|()| None),
     }
 }
 
@@ -53,7 +56,7 @@ async fn carry_out(work: &Work, verb: Verb, arguments: Arguments) -> Result<Opti
         Verb::Uninstall => roots::uninstall(work).await.map(|()| None),
         Verb::Delete => roots::delete(work).await.map(|()| None),
         Verb::Ready => bring_up(work, Until::Ready).await.map(|()| None),
-        Verb::Boot if work.status().state == State::Ready => resume_boot(work).await.map(|()| None),
+        Verb::Boot if work.status().state == State::Ready => release(work).await.map(|()| None),
         Verb::Boot => bring_up(work, Until::Running).await.map(|()| None),
         Verb::Shutdown => halt::shut_down(work, arguments.timeout).await,
         Verb::Halt => halt::halt(work).await.map(|()| None),
@@ -63,12 +66,5 @@ async fn carry_out(work: &Work, verb: Verb, arguments: Arguments) -> Result<Opti
         Verb::Edit | Verb::Set | Verb::Exec | Verb::Console | Verb::Cp => {
             Err(ApiError::failed(format!("{verb} moves no zone between states"), None))
         }
-    }
-}
-
-async fn resume_boot(work: &Work) -> Result<(), ApiError> {
-    match work.status().run.clone() {
-        Some(run) => go_on(work, &run.tether).await,
-        None => Err(ApiError::failed("the boot is gone", None)),
     }
 }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use zoned_api::{State, report::Exit};
 
 use super::{
-    operation::Task,
+    operation::{Task, Until},
     run_record::RunRecord,
     status::{Run, Status},
     tether::{Tether, TetherError},
@@ -74,7 +74,7 @@ async fn find(host: &Arc<Host>, mut status: Status) -> (Status, Option<Task>) {
         return (status, Some(Task::End { end: Ok(end), restart: false }));
     }
     match Tether::connect(&folder.0).await {
-        Ok(tether) if tether.boot == status.history.boot => adopt(host, status, tether, record.booted_ms),
+        Ok(tether) if tether.boot == status.history.boot => adopt(host, status, tether, &record),
         Ok(tether) => {
             tracing::error!(zone = %status.config.zone, "its monitor is of boot {}, not {}", tether.boot, status.history.boot);
             status.run = Some(Run { tether, booted_ms: record.booted_ms });
@@ -105,13 +105,16 @@ fn sweep(host: &Host, uuid: &Uuid) -> u64 {
         let problems = host.tree.kill(&tag).err().into_iter().chain(host.tree.remove(&tag));
         problems.for_each(|e| tracing::error!("{}", whole(&e)));
     }
+    if let Err(e) = host.metering.release(uuid) {
+        tracing::error!("{e}");
+    }
     // There is none, or nothing in it that anybody needs.
     let _ = std::fs::remove_dir_all(host.run_folder(uuid).0);
     highest
 }
 
 /// Takes over a boot whose monitor lives.
-fn adopt(host: &Host, mut status: Status, tether: Tether, booted_ms: u64) -> (Status, Option<Task>) {
+fn adopt(host: &Host, mut status: Status, tether: Tether, record: &RunRecord) -> (Status, Option<Task>) {
     let (seen, identity) = (tether.seen(), status.identity());
     let metered = host.tree.id(&identity.tag()).map_err(|e| whole(&e));
     if let Err(e) = metered.and_then(|id| host.metering.adopt(&identity, id, &status.config)) {
@@ -119,14 +122,17 @@ fn adopt(host: &Host, mut status: Status, tether: Tether, booted_ms: u64) -> (St
     }
     let frozen = host.tree.is_frozen(&identity.tag());
     let (state, first) = match seen.phase {
-        Phase::Building => (State::Installed, Some(Task::Follow)),
+        Phase::Building | Phase::Ready if record.straight => {
+            (State::Installed, Some(Task::Follow(Until::Running)))
+        }
+        Phase::Building => (State::Installed, Some(Task::Follow(Until::Ready))),
         Phase::Ready => (State::Ready, None),
         Phase::Running if frozen => (State::Paused, None),
         // The actor sees by itself that it has ended.
         Phase::Running | Phase::Ended(_) => (State::Running, None),
     };
     (status.state, status.reason) = (state, None);
-    status.run = Some(Run { tether, booted_ms });
+    status.run = Some(Run { tether, booted_ms: record.booted_ms });
     (status, first)
 }
 

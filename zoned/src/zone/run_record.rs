@@ -6,6 +6,7 @@ use rustix::process::{Signal, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
 use super::tether::open_pidfd;
+use crate::events::now_ms;
 use crate::store::{self, StoreError, atomic::Keep, record::VERSION};
 
 /// One boot. In the run folder, which a restart of the host need not have emptied.
@@ -19,6 +20,8 @@ pub struct RunRecord {
     pub boot: u64,
     /// Milliseconds since the epoch when it began.
     pub booted_ms: u64,
+    /// It goes on to running by itself, and does not stop at ready.
+    pub straight: bool,
     /// The monitor, once it has been started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monitor: Option<Process>,
@@ -26,8 +29,15 @@ pub struct RunRecord {
 
 impl RunRecord {
     /// Of a boot that begins.
-    pub fn new(boot_id: &str, boot: u64, booted_ms: u64) -> Self {
-        Self { version: VERSION, boot_id: boot_id.to_owned(), boot, booted_ms, monitor: None }
+    pub fn new(boot_id: &str, boot: u64, straight: bool) -> Self {
+        Self {
+            version: VERSION,
+            boot_id: boot_id.to_owned(),
+            boot,
+            booted_ms: now_ms(),
+            straight,
+            monitor: None,
+        }
     }
 
     /// Reads it.
