@@ -58,7 +58,7 @@ pub fn ensure_dir(root: impl AsFd, path: &Path) -> Result<OwnedFd, Failure> {
 }
 
 /// The folder that holds `path`, made where missing, and the last name of it.
-pub fn ensure_parent<'p>(root: impl AsFd, path: &'p Path) -> Result<(OwnedFd, &'p OsStr), Failure> {
+pub fn ensure_parent(root: impl AsFd, path: &Path) -> Result<(OwnedFd, &OsStr), Failure> {
     let name = path.file_name().ok_or(Errno::INVAL).at("use", path.display())?;
     Ok((ensure_dir(root, path.parent().unwrap_or(Path::new("/")))?, name))
 }
