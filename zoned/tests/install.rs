@@ -96,7 +96,9 @@ fn archive(noise: usize) -> Vec<u8> {
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(kind);
         header.set_mode(mode);
-        (header.set_uid(uid), header.set_gid(uid), header.set_mtime(1_000_000_000));
+        header.set_uid(uid);
+        header.set_gid(uid);
+        header.set_mtime(1_000_000_000);
         header.set_size(data.len() as u64);
         tar.append_data(&mut header, name, data).unwrap();
     };
@@ -154,7 +156,11 @@ fn capabilities_of_files_belong_to_the_layers_own_root() {
     let capability = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     let mut tar = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();
-    (header.set_mode(0o755), header.set_size(0), header.set_uid(0), header.set_gid(0), header.set_mtime(0));
+    header.set_mode(0o755);
+    header.set_size(0);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
     tar.append_pax_extensions([("SCHILY.xattr.security.capability", &capability[..])]).unwrap();
     tar.append_data(&mut header, "ping", &b""[..]).unwrap();
     let zone = Uuid::new_v4();
@@ -224,7 +230,11 @@ fn a_hostile_or_broken_archive_leaves_nothing() {
     let mut evil = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();
     header.as_gnu_mut().unwrap().name[..9].copy_from_slice(b"../secret");
-    (header.set_size(0), header.set_mode(0o644), header.set_uid(0), header.set_gid(0), header.set_mtime(0));
+    header.set_size(0);
+    header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
     header.set_cksum();
     evil.append(&header, &b""[..]).unwrap();
     let honest = archive(3);

@@ -5,9 +5,9 @@
 //! A dataset appears and disappears in one rename.
 
 use std::{
-    fs::{self, DirBuilder, File},
+    fs::{self, DirBuilder, File, Permissions},
     io,
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -46,7 +46,7 @@ impl Datasets {
         let folder = state.join("datasets");
         DirBuilder::new().recursive(true).mode(0o700).create(&folder).doing("make", &folder)?;
         for prefix in [STAGING, REMOVING] {
-            temp::sweep(&folder, prefix).doing("clean up", &folder)?;
+            temp::sweep(&folder, prefix);
         }
         Ok(Datasets { folder })
     }
@@ -64,7 +64,9 @@ impl Datasets {
         let staging = TempFolder::new(&self.folder, STAGING).doing("make a folder in", &self.folder)?;
         for (name, mode) in [("upper", 0o755), ("work", 0o700)] {
             let path = staging.path().join(name);
-            DirBuilder::new().mode(mode).create(&path).doing("make", &path)?;
+            DirBuilder::new().create(&path).doing("make", &path)?;
+            // Whatever the umask is: the upper folder's mode is that of the zone's `/`.
+            fs::set_permissions(&path, Permissions::from_mode(mode)).doing("make", &path)?;
         }
         let record = DatasetRecord { version: 1, parents: parents.to_vec() };
         let path = staging.path().join("dataset.json");
@@ -179,7 +181,7 @@ mod tests {
         let (a, b) = (Uuid::new_v4(), Uuid::new_v4());
         datasets.create(&a, &[digest(1), digest(2)]).unwrap();
         datasets.create(&b, &[digest(2)]).unwrap();
-        [1, 2, 3].map(|n| make(&layers, n));
+        (1..=3).for_each(|n| make(&layers, n));
         datasets.collect(&layers).unwrap();
         assert!(layers.has(&digest(1)) && layers.has(&digest(2)) && !layers.has(&digest(3)));
         datasets.remove(&a).unwrap();
@@ -231,7 +233,8 @@ mod tests {
         fs::create_dir_all(layers.folder().join(".staging-dead/fs/deep")).unwrap();
         fs::create_dir_all(state.path().join("datasets/.removing-dead/upper")).unwrap();
         assert_eq!((layers.stale().len(), datasets.stale().len()), (1, 1));
-        (Layers::open(state.path()).unwrap(), Datasets::open(state.path()).unwrap());
+        Layers::open(state.path()).unwrap();
+        Datasets::open(state.path()).unwrap();
         assert_eq!((layers.stale().len(), datasets.stale().len()), (0, 0));
     }
 

@@ -56,7 +56,7 @@ impl Images {
             // Whatever becomes of the file it was started from.
             worker: "/proc/self/exe".into(),
         };
-        temp::sweep(cache, source::WORKING).doing("clean up", cache)?;
+        temp::sweep(cache, source::WORKING);
         Ok(images)
     }
 
@@ -154,11 +154,7 @@ impl Images {
             }
         }
         let os = detect(&self.view(zone, root.sparse)?, "/sbin/init").os;
-        Ok(Installed {
-            layers: vec![source.digest],
-            describe,
-            os: os.and_then(|os| os.pretty_name),
-        })
+        Ok(Installed { layers: vec![source.digest], describe, os: os.and_then(|os| os.pretty_name) })
     }
 
     /// Removes a zone's dataset with all it has written, and the layers nobody refers to any more. Bootstrapped

@@ -55,7 +55,7 @@ impl Layers {
         let folder = state.join("layers");
         DirBuilder::new().recursive(true).mode(0o700).create(&folder).doing("make", &folder)?;
         for prefix in [STAGING, REMOVING] {
-            temp::sweep(&folder, prefix).doing("clean up", &folder)?;
+            temp::sweep(&folder, prefix);
         }
         Ok(Layers { folder })
     }

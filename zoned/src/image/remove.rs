@@ -2,9 +2,16 @@
 //!
 //! Such a tree may be deeper than the stack or the number of descriptors, hold more names than memory, and forbid
 //! everything to everybody. So nothing here recurses: a folder that is not empty is moved up to the top and
-//! emptied from there. Two descriptors are open at a time, nothing is read into memory, no link is followed.
+//! emptied from there, by its number. No link is followed, and of names deeper down only one is held at a time.
+//!
+//! Several threads do it, because they wait rather than work: on a disk mounted with `discard`, ext4 without a
+//! journal tells the disk of each file that is freed and waits for it, 2 ms a time on a virtual disk.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::{
+    ffi::{CStr, CString},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+};
 
 use rustix::{
     fs::{
@@ -16,88 +23,159 @@ use rustix::{
 
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
+/// Threads that remove.
+const THREADS: usize = 16;
+
 /// Removes the folder `name` in `parent` and all that is in it. It is no error if there is none.
 ///
 /// While it runs, nobody else may put anything into the tree.
 pub fn remove_tree(parent: BorrowedFd<'_>, name: &str) -> Result<()> {
-    let top = match openat(parent, name, FOLDER, Mode::empty()) {
+    let name = CString::new(name).map_err(|_| Errno::INVAL)?;
+    let top = match openat(parent, &name, FOLDER, Mode::empty()) {
         Err(Errno::NOENT) => return Ok(()),
         top => top?,
     };
-    let mut moved = 0;
-    while let Some(folder) = first_folder(&top)? {
-        empty(&top, &folder, &mut moved)?;
-        take_out(top.as_fd(), &folder, AtFlags::REMOVEDIR)?;
-    }
-    drop(top);
-    take_out(parent, std::ffi::CString::new(name).map_err(|_| Errno::INVAL)?.as_c_str(), AtFlags::REMOVEDIR)
+    let removal = Removal { top, work: Mutex::default(), changed: Condvar::new() };
+    removal.begin()?;
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| removal.run());
+        }
+    });
+    removal.locked().failed.map_or(Ok(()), Err)?;
+    take_out(parent, &name, AtFlags::REMOVEDIR)
 }
 
-/// Removes what is no folder from `top` up to the first folder there is in it.
-fn first_folder(top: &OwnedFd) -> Result<Option<std::ffi::CString>> {
-    loop {
-        let mut removed = false;
-        for entry in Dir::read_from(top)? {
-            let entry = entry?;
-            let name = entry.file_name();
-            if is_dots(name) {
-                continue;
-            }
-            if is_folder(top, name)? {
-                return Ok(Some(name.to_owned()));
-            }
-            take_out(top.as_fd(), name, AtFlags::empty())?;
-            removed = true;
+/// A removal under way.
+struct Removal {
+    top: OwnedFd,
+    work: Mutex<Work>,
+    /// Signalled when there is more to do, or nothing any more.
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Work {
+    /// Folders of the top to be emptied and removed, by the number that is their name.
+    waiting: Vec<u64>,
+    /// Number given last.
+    given: u64,
+    /// Threads that may still find folders.
+    busy: usize,
+    failed: Option<Errno>,
+}
+
+impl Removal {
+    fn locked(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Removes the files directly in the top, and gives the folders there their numbers.
+    fn begin(&self) -> Result<()> {
+        let (mut folders, mut removed) = (Vec::new(), true);
+        // Removing while reading may have hidden a name from readdir, so once more until nothing was removed.
+        while std::mem::take(&mut removed) {
+            folders.clear();
+            each(&self.top, |name| {
+                if is_folder(&self.top, name)? {
+                    folders.push(name.to_owned());
+                    return Ok(());
+                }
+                removed = true;
+                take_out(self.top.as_fd(), name, AtFlags::empty())
+            })?;
         }
-        // Removing while reading may have hidden a name from readdir.
-        if !removed {
-            return Ok(None);
+        folders.iter().try_for_each(|name| self.move_up(&self.top, name))
+    }
+
+    /// One thread's part: until nothing waits and nobody is busy, or something fails.
+    fn run(&self) {
+        while let Some(number) = self.next() {
+            let done = self.remove(&CString::new(number.to_string()).unwrap_or_default());
+            let mut work = self.locked();
+            work.busy -= 1;
+            work.failed = work.failed.or(done.err());
+            drop(work);
+            self.changed.notify_all();
+        }
+    }
+
+    fn next(&self) -> Option<u64> {
+        let mut work = self.locked();
+        loop {
+            if work.failed.is_some() {
+                return None;
+            }
+            if let Some(number) = work.waiting.pop() {
+                work.busy += 1;
+                return Some(number);
+            }
+            if work.busy == 0 {
+                return None;
+            }
+            work = self.changed.wait(work).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Empties a folder of the top and removes it: its files are removed, its folders too if they are empty, else
+    /// moved to the top.
+    fn remove(&self, name: &CStr) -> Result<()> {
+        loosen(self.top.as_fd(), name);
+        let folder = openat(&self.top, name, FOLDER, Mode::empty())?;
+        loop {
+            let mut found = false;
+            each(&folder, |name| {
+                found = true;
+                if !is_folder(&folder, name)? {
+                    return take_out(folder.as_fd(), name, AtFlags::empty());
+                }
+                match take_out(folder.as_fd(), name, AtFlags::REMOVEDIR) {
+                    Err(Errno::NOTEMPTY | Errno::EXIST) => self.move_up(&folder, name),
+                    done => done,
+                }
+            })?;
+            // As in the top.
+            if !found {
+                return take_out(self.top.as_fd(), name, AtFlags::REMOVEDIR);
+            }
+        }
+    }
+
+    /// Moves a folder to the top, under a number that is free there.
+    fn move_up(&self, from: &OwnedFd, name: &CStr) -> Result<()> {
+        loosen(from.as_fd(), name);
+        loop {
+            let number = {
+                let mut work = self.locked();
+                work.given += 1;
+                work.given
+            };
+            match renameat_with(from, name, &self.top, number.to_string(), RenameFlags::NOREPLACE) {
+                Err(Errno::EXIST) => {}
+                Err(e) => return Err(e),
+                Ok(()) => {
+                    self.locked().waiting.push(number);
+                    self.changed.notify_one();
+                    return Ok(());
+                }
+            }
         }
     }
 }
 
-/// Empties `folder` of `top`: its files are removed, its folders too if they are empty, else moved to `top`.
-fn empty(top: &OwnedFd, folder: &std::ffi::CStr, moved: &mut u64) -> Result<()> {
-    loosen(top.as_fd(), folder);
-    let fd = openat(top, folder, FOLDER, Mode::empty())?;
-    loop {
-        let mut found = false;
-        for entry in Dir::read_from(&fd)? {
-            let entry = entry?;
-            let name = entry.file_name();
-            if is_dots(name) {
-                continue;
-            }
-            found = true;
-            if !is_folder(&fd, name)? {
-                take_out(fd.as_fd(), name, AtFlags::empty())?;
-                continue;
-            }
-            match take_out(fd.as_fd(), name, AtFlags::REMOVEDIR) {
-                Err(Errno::NOTEMPTY | Errno::EXIST) => move_up(&fd, name, top, moved)?,
-                done => done?,
-            }
-        }
-        if !found {
-            return Ok(());
+/// Calls `act` with the name of each entry of a folder.
+fn each(folder: &OwnedFd, mut act: impl FnMut(&CStr) -> Result<()>) -> Result<()> {
+    for entry in Dir::read_from(folder)? {
+        let entry = entry?;
+        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+            act(entry.file_name())?;
         }
     }
-}
-
-/// Moves a folder to the top, under a name that is free there.
-fn move_up(from: &OwnedFd, name: &std::ffi::CStr, top: &OwnedFd, moved: &mut u64) -> Result<()> {
-    loosen(from.as_fd(), name);
-    loop {
-        *moved += 1;
-        match renameat_with(from, name, top, format!("{moved}"), RenameFlags::NOREPLACE) {
-            Err(Errno::EXIST) => {}
-            done => return done,
-        }
-    }
+    Ok(())
 }
 
 /// unlinkat(2); what is immutable or append-only is made otherwise first.
-fn take_out(parent: BorrowedFd<'_>, name: &std::ffi::CStr, flags: AtFlags) -> Result<()> {
+fn take_out(parent: BorrowedFd<'_>, name: &CStr, flags: AtFlags) -> Result<()> {
     match unlinkat(parent, name, flags) {
         Err(Errno::PERM | Errno::ACCESS) => {
             loosen(parent, name);
@@ -110,7 +188,7 @@ fn take_out(parent: BorrowedFd<'_>, name: &std::ffi::CStr, flags: AtFlags) -> Re
 
 /// Takes the flags off that forbid removing something or removing from it, and opens a folder's mode for its
 /// owner. What cannot be done here shows when the removal fails.
-fn loosen(parent: BorrowedFd<'_>, name: &std::ffi::CStr) {
+fn loosen(parent: BorrowedFd<'_>, name: &CStr) {
     let Ok(stat) = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) else { return };
     let kind = FileType::from_raw_mode(stat.st_mode);
     if !matches!(kind, FileType::Directory | FileType::RegularFile) {
@@ -129,13 +207,9 @@ fn loosen(parent: BorrowedFd<'_>, name: &std::ffi::CStr) {
     }
 }
 
-fn is_folder(parent: &OwnedFd, name: &std::ffi::CStr) -> Result<bool> {
+fn is_folder(parent: &OwnedFd, name: &CStr) -> Result<bool> {
     let stat = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
     Ok(FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
-}
-
-fn is_dots(name: &std::ffi::CStr) -> bool {
-    matches!(name.to_bytes(), b"." | b"..")
 }
 
 #[cfg(test)]
@@ -199,7 +273,7 @@ mod tests {
         create_dir_all(&deep).unwrap();
         write(deep.join("x"), "").unwrap();
         for path in [&deep, &dir.path().join("tree/a/b"), &dir.path().join("tree/a")] {
-            set_permissions(path, Permissions::from_mode(0)).unwrap();
+            set_permissions(path, Permissions::from_mode(0o000)).unwrap();
         }
         remove(&top);
     }

@@ -107,16 +107,23 @@ pub(super) fn stale(parent: &Path, prefix: &str) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Removes the stale folders of `parent` with this prefix, all that can be.
-pub(super) fn sweep(parent: &Path, prefix: &str) -> io::Result<()> {
-    let mut result = Ok(());
-    for path in stale(parent, prefix)? {
-        // Held while it is removed: its maker may just be beginning.
-        let Some(_lock) = lock_folder(&path)? else { continue };
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        result = result.and(remove_in(parent, name));
+/// Removes the stale folders of `parent` with this prefix, all that can be. One that cannot (its maker's worker
+/// may be just dying, or the disk is read-only) is left for the next time, and nobody is kept from working.
+pub(super) fn sweep(parent: &Path, prefix: &str) {
+    let try_all = || {
+        for path in stale(parent, prefix)? {
+            // Held while it is removed: its maker may just be beginning.
+            let Some(_lock) = lock_folder(&path)? else { continue };
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if let Err(e) = remove_in(parent, name) {
+                tracing::warn!("{}: cannot be removed: {e}", path.display());
+            }
+        }
+        Ok::<(), io::Error>(())
+    };
+    if let Err(e) = try_all() {
+        tracing::warn!("{}: cannot be cleaned up: {e}", parent.display());
     }
-    result
 }
 
 fn remove_in(parent: &Path, name: &str) -> io::Result<()> {
@@ -150,14 +157,14 @@ mod tests {
         let top = tempfile::tempdir().unwrap();
         let temp = TempFolder::new(top.path(), ".t-").unwrap();
         fs::write(temp.path().join("x"), "").unwrap();
-        sweep(top.path(), ".t-").unwrap();
+        sweep(top.path(), ".t-");
         assert!(temp.path().join("x").exists());
         drop(temp);
         assert_eq!(names(top.path()), 0);
         fs::create_dir(top.path().join(".t-dead")).unwrap();
         fs::create_dir(top.path().join("other")).unwrap();
         assert_eq!(stale(top.path(), ".t-").unwrap(), [top.path().join(".t-dead")]);
-        sweep(top.path(), ".t-").unwrap();
+        sweep(top.path(), ".t-");
         assert_eq!(names(top.path()), 1);
     }
 

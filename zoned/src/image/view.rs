@@ -213,7 +213,8 @@ mod tests {
             let top = tempfile::tempdir().unwrap();
             fs::write(top.path().join("secret"), "secret").unwrap();
             let (upper, lower) = (top.path().join("upper"), top.path().join("lower"));
-            (fs::create_dir(&upper).unwrap(), fs::create_dir(&lower).unwrap());
+            fs::create_dir(&upper).unwrap();
+            fs::create_dir(&lower).unwrap();
             fill(&upper, &lower);
             let view = RootView::open(&[upper, lower], None).unwrap();
             Ground { top, view }
@@ -308,7 +309,8 @@ mod tests {
                 fs::create_dir_all(lower.join(name).parent().unwrap()).unwrap();
                 fs::write(lower.join(name), "low").unwrap();
             }
-            (fs::create_dir(upper.join("d")).unwrap(), fs::create_dir(upper.join("e")).unwrap());
+            fs::create_dir(upper.join("d")).unwrap();
+            fs::create_dir(upper.join("e")).unwrap();
             let opaque = rustix::fs::XattrFlags::empty();
             rustix::fs::setxattr(upper.join("d"), "trusted.overlay.opaque", b"y", opaque).unwrap();
             let mode = Mode::empty();

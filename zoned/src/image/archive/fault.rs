@@ -14,7 +14,7 @@ pub enum ArchiveError {
     #[error("not a tar archive (plain, or compressed by gzip, xz or zstd): {0}")]
     NotAnArchive(Cause),
     /// It is one of a form that is not supported.
-    #[error("{0} is not supported; pack it again as plain tar, or tar with gzip, xz or zstd")]
+    #[error("{} is not supported; pack it again as plain tar, or tar with gzip, xz or zstd", escape(.0))]
     Unsupported(String),
     /// It ends too early.
     #[error("truncated: it ends after {entries} entries without its end mark")]
@@ -42,7 +42,7 @@ pub enum ArchiveError {
         why: Refusal,
     },
     /// It holds more than it may.
-    #[error("too large: more than {limit} {of}")]
+    #[error("too large: more than {limit} {}", escape(of))]
     TooLarge {
         /// Bytes, entries, …
         of: String,
@@ -79,7 +79,7 @@ pub enum Refusal {
     #[error("a folder on the way to it is a symbolic link or no folder")]
     ThroughSymlink,
     /// What is in its place cannot be replaced by it.
-    #[error("there is {0} in its place already")]
+    #[error("there is {} in its place already", escape(.0))]
     InTheWay(String),
     /// It is a device node outside of `dev/`.
     #[error("it is a device node")]

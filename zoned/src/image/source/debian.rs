@@ -72,7 +72,7 @@ pub(super) fn archive(suite: &str, request: &Request<'_>) -> Result<PathBuf, Ima
     let Some(_lock) = lock else { return Err(ImageError::Cancelled) };
     if !path.exists() {
         let prefix = format!(".bootstrap-{name}-");
-        temp::sweep(cache, &prefix).doing("clean up", cache)?;
+        temp::sweep(cache, &prefix);
         let work = temp::TempFolder::new(cache, &prefix).doing("make a folder in", cache)?;
         let made = work.path().join("image.tar");
         bootstrap(suite, &work.path(), &made, request)?;
@@ -173,11 +173,13 @@ struct Said {
 }
 
 impl Said {
-    /// Takes a line; returns what in it is information.
+    /// Takes a line; returns what in it is a step: not what mmdebstrap found, or how it ends.
     fn add<'l>(&mut self, line: &'l str) -> Option<&'l str> {
         self.no_suite |= line.contains("does not have a Release file");
         if let Some(text) = line.strip_prefix("I: ") {
-            return Some(text);
+            let step =
+                text.strip_suffix("...").filter(|_| !text.contains("tempdir") && !text.contains("signal "));
+            return step.filter(|step| !step.contains("signed-by"));
         }
         if !line.trim().is_empty() {
             self.last.push(line.trim().to_owned());
@@ -293,7 +295,8 @@ Debian|Debian-Security|https://mirror.example/debian-security/|bookworm-security
     #[test]
     fn an_unknown_suite_is_told_from_other_failures() {
         let mut said = Said::default();
-        assert_eq!(said.add("I: running apt-get update..."), Some("running apt-get update..."));
+        assert_eq!(said.add("I: main() received signal PIPE: waiting for setup..."), None);
+        assert_eq!(said.add("I: running apt-get update..."), Some("running apt-get update"));
         for n in 0..9 {
             said.add(&format!("E: {n}"));
         }

@@ -273,7 +273,8 @@ fn header(kind: EntryType, mode: u32, size: u64) -> Header {
     header.set_mode(mode);
     header.set_size(size);
     header.set_mtime(MTIME);
-    (header.set_uid(0), header.set_gid(0));
+    header.set_uid(0);
+    header.set_gid(0);
     header
 }
 

@@ -100,7 +100,8 @@ fn host(top: &Path) {
     for folder in ["usr/bin", "usr/lib", "etc/ssl/private", "etc/python3", "etc/default"] {
         fs::create_dir_all(top.join(folder)).unwrap();
     }
-    (symlink("usr/bin", top.join("bin")).unwrap(), symlink("usr/lib", top.join("lib")).unwrap());
+    symlink("usr/bin", top.join("bin")).unwrap();
+    symlink("usr/lib", top.join("lib")).unwrap();
     symlink("../usr/lib/os-release", top.join("etc/os-release")).unwrap();
     for (path, mode) in [
         ("etc/shells", 0o644),

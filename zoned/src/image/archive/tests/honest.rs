@@ -86,7 +86,8 @@ fn holes_of_sparse_files() {
     let sparse = Maker::default().with(EntryType::GNUSparse, "s", "", &data, |h| {
         let gnu = h.as_gnu_mut().unwrap();
         for (part, at) in gnu.sparse.iter_mut().zip([4096, 1 << 20]) {
-            (number(&mut part.offset, at), number(&mut part.numbytes, 512));
+            number(&mut part.offset, at);
+            number(&mut part.numbytes, 512);
         }
         gnu.set_real_size(2 << 20);
     });

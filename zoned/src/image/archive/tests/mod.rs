@@ -36,7 +36,9 @@ impl Maker {
         header.set_entry_type(kind);
         header.set_mode(if kind == EntryType::Directory { 0o755 } else { 0o644 });
         header.set_size(data.len() as u64);
-        (header.set_uid(0), header.set_gid(0), header.set_mtime(1_000_000_000));
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(1_000_000_000);
         change(&mut header);
         header.set_cksum();
         self.0.extend(header.as_bytes());
