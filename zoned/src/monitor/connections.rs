@@ -11,8 +11,15 @@ use rustix::net::{SocketFlags, accept_with};
 use super::{
     packet,
     poller::{Poller, Source},
-    protocol::{Answer, Request},
+    protocol::{Answer, Asked, News, Request},
 };
+
+/// Who waits for an answer: a connection and the number it gave its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asker {
+    connection: u32,
+    id: u64,
+}
 
 /// All connections.
 #[derive(Debug)]
@@ -31,7 +38,7 @@ impl Connections {
     }
 
     /// Accepts whoever waits and greets them.
-    pub fn accept(&mut self, poller: &Poller, hello: &Answer) {
+    pub fn accept(&mut self, poller: &Poller, hello: &News) {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         while let Ok(connection) = accept_with(&self.listener, flags) {
             let greeted = packet::send(&connection, hello, &[]).is_ok();
@@ -43,18 +50,10 @@ impl Connections {
     }
 
     /// Next request of a connection; one that is closed or talks nonsense is let go.
-    pub fn request(&mut self, number: u32) -> Option<(Request, Vec<OwnedFd>)> {
-        match packet::receive(self.all.get(&number)?) {
-            Ok(Some(request)) => Some(request),
+    pub fn request(&mut self, number: u32) -> Option<(Asker, Request, Vec<OwnedFd>)> {
+        match packet::receive::<Asked<Request>>(self.all.get(&number)?) {
+            Ok(Some((asked, fds))) => Some((Asker { connection: number, id: asked.id }, asked.request, fds)),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => None,
-            Err(e) if matches!(e.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) => {
-                self.answer(
-                    number,
-                    &Answer::Failed { why: format!("no request of this protocol: {e}") },
-                    &[],
-                );
-                None
-            }
             _ => {
                 self.all.remove(&number);
                 None
@@ -63,17 +62,17 @@ impl Connections {
     }
 
     /// Answers a connection. One that does not take its answers is let go: the daemon always does.
-    pub fn answer(&mut self, number: u32, answer: &Answer, fds: &[OwnedFd]) {
+    pub fn answer(&mut self, asker: Asker, answer: Answer, fds: &[OwnedFd]) {
         let fds: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
-        if let Some(connection) = self.all.get(&number)
-            && packet::send(connection, answer, &fds).is_err()
+        if let Some(connection) = self.all.get(&asker.connection)
+            && packet::send(connection, &News::Answer { to: asker.id, answer }, &fds).is_err()
         {
-            self.all.remove(&number);
+            self.all.remove(&asker.connection);
         }
     }
 
     /// Tells every connection.
-    pub fn tell_all(&mut self, answer: &Answer) {
-        self.all.retain(|_, connection| packet::send(&*connection, answer, &[]).is_ok());
+    pub fn tell_all(&mut self, news: &News) {
+        self.all.retain(|_, connection| packet::send(&*connection, news, &[]).is_ok());
     }
 }

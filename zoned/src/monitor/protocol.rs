@@ -2,8 +2,9 @@
 //!
 //! `SOCK_SEQPACKET` on the zone's `control.sock` (0600, host root only); each packet is one JSON object,
 //! descriptors travel by `SCM_RIGHTS` with the packet that names them. The daemon may connect at any time and as
-//! often as it likes; every connection is told `Hello` first and every change of phase after it. Requests on one
-//! connection are answered in order; `Phase` may come between.
+//! often as it likes; every connection is told `Hello` first and every change of phase after it. An answer bears
+//! the number of its request, since answers come as their work is done and in no other order: a command that a zone
+//! makes last to start holds up no other.
 
 use serde::{Deserialize, Serialize};
 use zoned_api::{report::Exit, session::ExecSpec};
@@ -40,7 +41,16 @@ pub struct ExitRecord {
     pub failure: Option<String>,
 }
 
-/// From the daemon.
+/// A packet from the daemon.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked<R> {
+    /// Number of the request, which its answer bears. The daemon gives none twice on one connection.
+    pub id: u64,
+    /// What is asked.
+    pub request: R,
+}
+
+/// What the daemon asks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
 pub enum Request {
@@ -71,7 +81,7 @@ pub enum Request {
 /// To the daemon.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "kebab-case")]
-pub enum Answer {
+pub enum News {
     /// First packet of each connection.
     Hello {
         /// [`VERSION`].
@@ -92,6 +102,19 @@ pub enum Answer {
         /// To where.
         phase: Phase,
     },
+    /// A request was answered; descriptors of a session come with this.
+    Answer {
+        /// Number of the request.
+        to: u64,
+        /// How.
+        answer: Answer,
+    },
+}
+
+/// How a request was answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "kebab-case")]
+pub enum Answer {
     /// The request was carried out.
     Done,
     /// A session was opened; its descriptors come with this.

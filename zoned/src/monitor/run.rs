@@ -17,14 +17,14 @@ use nix::{
 use rustix::fs::{FileType, fstat};
 
 use super::{
-    boot::{Boot, News},
-    connections::Connections,
+    boot::{self, Boot},
+    connections::{Asker, Connections},
     console::Console,
     enter::{self, Task},
     link::Word,
     packet,
     poller::{Poller, Source},
-    protocol::{Answer, Phase, Request, VERSION},
+    protocol::{Answer, News, Phase, Request, VERSION},
     sessions::Sessions,
 };
 use crate::{
@@ -47,7 +47,7 @@ struct Monitor {
     console: Option<Console>,
     sessions: Sessions,
     /// Connections that asked for the boot to go on.
-    boot_asked: Vec<u32>,
+    boot_asked: Vec<Asker>,
 }
 
 /// Runs the monitor of the zone whose run folder this is, until its boot is over.
@@ -91,8 +91,11 @@ impl Monitor {
                 self.handle(source);
             }
             self.sessions.expire();
+            if matches!(self.boot.phase(), Phase::Ended(_)) {
+                self.sessions.finish(&self.poller);
+            }
             for opened in self.sessions.take_opened() {
-                self.connections.answer(opened.connection, &Answer::Session { pid: opened.pid }, &opened.fds);
+                self.connections.answer(opened.asker, Answer::Session { pid: opened.pid }, &opened.fds);
             }
             if let Phase::Ended(record) = self.boot.phase() {
                 // Everything in the zone's pid namespace dies with its first process; the sessions' commands
@@ -100,7 +103,7 @@ impl Monitor {
                 let record = record.clone();
                 while self.console.as_mut().is_some_and(Console::drain) {}
                 write_record(&self.run, &record).at("write", self.run.exit().display())?;
-                self.connections.tell_all(&Answer::Phase { init: None, phase: Phase::Ended(record) });
+                self.connections.tell_all(&News::Phase { init: None, phase: Phase::Ended(record) });
                 return Ok(());
             }
         }
@@ -109,7 +112,7 @@ impl Monitor {
     fn handle(&mut self, source: Source) {
         match source {
             Source::Listener => {
-                let hello = Answer::Hello {
+                let hello = News::Hello {
                     version: VERSION,
                     boot: self.plan.zone.boot,
                     pid: std::process::id(),
@@ -138,12 +141,12 @@ impl Monitor {
                 }
             }
             Source::Connection(number) => {
-                if let Some((request, fds)) = self.connections.request(number) {
-                    self.carry_out(number, request, fds);
+                if let Some((asker, request, fds)) = self.connections.request(number) {
+                    self.carry_out(asker, request, fds);
                 }
             }
             Source::Client(number) => self.sessions.client_says(number, &self.poller),
-            Source::Task(number) => self.sessions.heard(number, &self.poller),
+            Source::Task(number) => drop(self.sessions.heard(number, &self.poller)),
         }
     }
 
@@ -151,20 +154,20 @@ impl Monitor {
         self.boot.init().map(|(pid, _)| *pid as u32)
     }
 
-    fn spread(&mut self, news: News) {
+    fn spread(&mut self, news: boot::News) {
         match news {
-            News::None => {}
-            News::Terminal(pty) => {
+            boot::News::None => {}
+            boot::News::Terminal(pty) => {
                 self.console = Console::new(pty, self.plan.console.clone(), &self.poller).ok()
             }
-            News::Phase => {
+            boot::News::Phase => {
                 let phase = self.boot.phase().clone();
                 if phase == Phase::Running {
-                    for number in std::mem::take(&mut self.boot_asked) {
-                        self.connections.answer(number, &Answer::Done, &[]);
+                    for asker in std::mem::take(&mut self.boot_asked) {
+                        self.connections.answer(asker, Answer::Done, &[]);
                     }
                 }
-                self.connections.tell_all(&Answer::Phase { init: self.init_pid(), phase });
+                self.connections.tell_all(&News::Phase { init: self.init_pid(), phase });
             }
         }
     }
@@ -183,11 +186,11 @@ impl Monitor {
         }
     }
 
-    fn carry_out(&mut self, number: u32, request: Request, fds: Vec<OwnedFd>) {
+    fn carry_out(&mut self, asker: Asker, request: Request, fds: Vec<OwnedFd>) {
         let answer = match request {
             Request::Boot => match self.boot.phase() {
                 Phase::Ready => {
-                    self.boot_asked.push(number);
+                    self.boot_asked.push(asker);
                     self.boot.go();
                     return;
                 }
@@ -197,13 +200,13 @@ impl Monitor {
             Request::Signal { signal } => self.signal_init(signal),
             Request::Console => match self.console.as_mut().map(|c| c.attach(&self.poller)) {
                 Some(Ok(socket)) => {
-                    return self.connections.answer(number, &Answer::Session { pid: None }, &[socket]);
+                    return self.connections.answer(asker, Answer::Session { pid: None }, &[socket]);
                 }
                 Some(Err(e)) => failed(e),
                 None => failed("the zone has no console yet"),
             },
             Request::Exec { spec } => match self.check_streams(if spec.tty { 0 } else { 3 }, &fds) {
-                Ok(()) => match self.start(number, Task::Exec(spec, fds)) {
+                Ok(()) => match self.start(asker, Task::Exec(spec, fds)) {
                     Ok(()) => return,
                     Err(failure) => failed(failure),
                 },
@@ -213,7 +216,7 @@ impl Monitor {
                 Ok(()) => match fds
                     .into_iter()
                     .next()
-                    .map(|pipe| self.start(number, Task::Copy { path, into, pipe }))
+                    .map(|pipe| self.start(asker, Task::Copy { path, into, pipe }))
                 {
                     Some(Ok(())) | None => return,
                     Some(Err(failure)) => failed(failure),
@@ -221,7 +224,7 @@ impl Monitor {
                 Err(why) => failed(why),
             },
         };
-        self.connections.answer(number, &answer, &[]);
+        self.connections.answer(asker, answer, &[]);
     }
 
     /// Only pipes go into a zone: a folder of the host's would be a way out of it, a terminal could be typed on.
@@ -246,9 +249,9 @@ impl Monitor {
         }
     }
 
-    fn start(&mut self, number: u32, task: Task) -> Result<(), Failure> {
+    fn start(&mut self, asker: Asker, task: Task) -> Result<(), Failure> {
         let (_, init) = self.boot.init().ok_or(Errno::ESRCH).at("find", "the zone's first process")?;
-        let theirs = self.sessions.open(number, &self.poller).at("open", "a session")?;
+        let theirs = self.sessions.open(asker, &self.poller).at("open", "a session")?;
         match clone3(Clone3::default()).at("fork", "into the zone")? {
             Forked::Child => match enter::run(&self.plan, init, &task, &theirs) {
                 Ok(()) => exit_now(0),

@@ -18,6 +18,7 @@ use rustix::process::{Signal as RawSignal, pidfd_send_signal};
 use zoned_api::session::{FromSession, ToSession};
 
 use super::{
+    connections::Asker,
     link::Word,
     packet,
     poller::{Poller, Source},
@@ -37,8 +38,11 @@ struct Session {
     task: Option<OwnedFd>,
     /// The task, once it is born.
     process: Option<(i32, OwnedFd)>,
-    /// The connection that waits for the answer, and the number of its request.
-    asked_by: u32,
+    /// Its exit code, once it is reaped. The session ends when the task's socket is closed as well: the usher has
+    /// it too, and may be slower than a short command.
+    exit: Option<u8>,
+    /// Who waits for the answer.
+    asked_by: Asker,
     /// The task must have begun by then; none once it has.
     deadline: Option<Instant>,
     /// What the client will be told at the end, where it is not the exit status.
@@ -48,8 +52,8 @@ struct Session {
 /// What the daemon is to be answered.
 #[derive(Debug)]
 pub struct Opened {
-    /// Connection that asked.
-    pub connection: u32,
+    /// Who asked.
+    pub asker: Asker,
     /// The task in the host's numbering.
     pub pid: Option<u32>,
     /// Session socket, and the terminal's master if there is one.
@@ -62,11 +66,14 @@ pub struct Sessions {
     all: BTreeMap<u32, Session>,
     next: u32,
     opened: Vec<Opened>,
+    /// Children reaped while somebody's birth had not been heard of yet, and their exit codes: a command may be over
+    /// before its usher gets to say that it was born.
+    unclaimed: BTreeMap<i32, u8>,
 }
 
 impl Sessions {
     /// A new session whose usher is about to be forked; returns the task's end of its socket.
-    pub fn open(&mut self, connection: u32, poller: &Poller) -> io::Result<OwnedFd> {
+    pub fn open(&mut self, asker: Asker, poller: &Poller) -> io::Result<OwnedFd> {
         let (client, theirs) = packet::pair()?;
         let (task, tasks) = packet::pair()?;
         for ours in [&client, &task] {
@@ -79,7 +86,8 @@ impl Sessions {
             theirs: Some(theirs),
             task: Some(task),
             process: None,
-            asked_by: connection,
+            exit: None,
+            asked_by: asker,
             deadline: Some(Instant::now() + START),
             verdict: None,
         };
@@ -88,16 +96,17 @@ impl Sessions {
         Ok(tasks)
     }
 
-    /// Hears a task that has not come to its exec.
-    pub fn heard(&mut self, number: u32, poller: &Poller) {
-        let Some(session) = self.all.get_mut(&number) else { return };
-        let Some(task) = &session.task else { return };
+    /// Hears a task that has not come to its exec; says whether there was anything to hear.
+    pub fn heard(&mut self, number: u32, poller: &Poller) -> bool {
+        let Some(session) = self.all.get_mut(&number) else { return false };
+        let Some(task) = &session.task else { return false };
         let mut fds = Vec::new();
         match packet::receive::<Word>(task) {
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return false,
             Ok(Some((Word::Born { pid }, mut fds))) => {
                 session.process = fds.pop().map(|pidfd| (pid, pidfd));
-                return;
+                session.exit = self.unclaimed.remove(&pid);
+                return true;
             }
             Ok(Some((Word::Terminal, terminal))) => fds = terminal,
             Ok(Some((Word::Begun, _))) => session.deadline = None,
@@ -115,12 +124,15 @@ impl Sessions {
                 }
             }
         }
+        let closed = session.task.is_none();
         // A usher that failed before it gave birth leaves no process to wait for.
-        let never_born = session.process.is_none() && session.task.is_none();
+        let never_born = closed && session.process.is_none();
         self.answer(number, fds);
         if never_born {
             self.end(number, FromSession::Ended { code: 125, why: Some("the zone is ending".into()) });
         }
+        self.end_reaped();
+        true
     }
 
     /// Queues the answer to the daemon, once.
@@ -130,7 +142,7 @@ impl Sessions {
             let mut fds = vec![theirs];
             fds.append(&mut terminal);
             let pid = session.process.as_ref().map(|(pid, _)| *pid as u32);
-            self.opened.push(Opened { connection: session.asked_by, pid, fds });
+            self.opened.push(Opened { asker: session.asked_by, pid, fds });
         }
     }
 
@@ -169,12 +181,35 @@ impl Sessions {
         for number in self.all.keys().copied().collect::<Vec<_>>() {
             self.heard(number, poller);
         }
-        let of = |s: &Session| s.process.as_ref().is_some_and(|(p, _)| *p == pid.as_raw());
-        if let Some(number) = self.all.iter().find(|(_, s)| of(s)).map(|(n, _)| *n) {
-            while self.all.get(&number).is_some_and(|s| s.task.is_some()) {
-                self.heard(number, poller);
-            }
+        let of = |s: &&mut Session| s.process.as_ref().is_some_and(|(p, _)| *p == pid.as_raw());
+        if let Some(session) = self.all.values_mut().find(of) {
+            session.exit = Some(code);
+        } else if self.all.values().any(|s| s.process.is_none()) {
+            self.unclaimed.insert(pid.as_raw(), code);
+        } else {
+            self.unclaimed.clear();
+        }
+        self.end_reaped();
+    }
+
+    /// Ends the sessions whose process is reaped and whose socket is closed.
+    fn end_reaped(&mut self) {
+        let over = |s: &Session| s.exit.filter(|_| s.task.is_none());
+        let over: Vec<(u32, u8)> = self.all.iter().filter_map(|(n, s)| Some((*n, over(s)?))).collect();
+        for (number, code) in over {
             self.end(number, FromSession::Ended { code, why: None });
+        }
+    }
+
+    /// The zone is over: ends what is left, whether its ushers have said all or not.
+    pub fn finish(&mut self, poller: &Poller) {
+        for number in self.all.keys().copied().collect::<Vec<_>>() {
+            while self.heard(number, poller) {}
+            let verdict = match self.all.get(&number).map(|s| s.exit) {
+                Some(Some(code)) => FromSession::Ended { code, why: None },
+                _ => FromSession::Ended { code: 125, why: Some("the zone is ending".into()) },
+            };
+            self.end(number, verdict);
         }
     }
 

@@ -1,15 +1,18 @@
 //! The daemon's end of a zone's monitor: a connection to its `control.sock` and a pidfd.
 //!
-//! A task reads what the monitor says into a `watch`, and matches its answers with the requests, in order. The
+//! A task reads what the monitor says into a `watch`, and hands its answers to whoever asked. The
 //! monitor's end is known by two things, in this order: the connection closes, then the pidfd says that the
 //! process is gone (one that only hangs is killed). Nobody else reaps a monitor that is a child of this process.
 
 use std::{
-    collections::VecDeque,
+    collections::BTreeMap,
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -27,7 +30,7 @@ use tokio::{
 use crate::{
     monitor::{
         packet,
-        protocol::{Answer, ExitRecord, Phase, Request, VERSION},
+        protocol::{Answer, Asked, ExitRecord, News, Phase, Request, VERSION},
     },
     sys::readiness::watch,
 };
@@ -94,10 +97,10 @@ pub struct Tether {
     /// Its process, held so that the number cannot come to mean another one.
     pidfd: Arc<OwnedFd>,
     socket: Arc<AsyncFd<OwnedFd>>,
-    /// Requests that wait for their answer, oldest first. The reading task takes from it.
-    waiting: Arc<Mutex<VecDeque<Waiting>>>,
-    /// Keeps the order of `waiting` the order of sending.
-    sending: Arc<tokio::sync::Mutex<()>>,
+    /// Requests that wait for their answer, by number. The reading task takes from it.
+    waiting: Arc<Mutex<BTreeMap<u64, Waiting>>>,
+    /// Number of the next request.
+    next: Arc<AtomicU64>,
     seen: watched::Receiver<Seen>,
 }
 
@@ -108,7 +111,7 @@ impl Tether {
         let socket = dial(run).and_then(|socket| watch(socket, both)).map_err(TetherError::Connect)?;
         let socket = Arc::new(socket);
         let hello = timeout(PATIENCE, read(&socket)).await.map_err(|_| TetherError::Silent)?;
-        let Some((Answer::Hello { version, boot, pid, init, phase }, _)) =
+        let Some((News::Hello { version, boot, pid, init, phase }, _)) =
             hello.map_err(TetherError::Connect)?
         else {
             return Err(TetherError::Ended);
@@ -124,7 +127,7 @@ impl Tether {
             pidfd: Arc::new(pidfd),
             socket,
             waiting: Arc::default(),
-            sending: Arc::default(),
+            next: Arc::default(),
             seen,
         };
         tokio::spawn(tether.clone().listen(send));
@@ -167,30 +170,26 @@ impl Tether {
         fds: &[OwnedFd],
     ) -> Result<(Option<u32>, Vec<OwnedFd>), TetherError> {
         let (send, answer) = oneshot::channel();
-        {
-            let _order = self.sending.lock().await;
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        lock(&self.waiting).insert(id, send);
+        let answered = async {
+            // After the insertion: whoever empties `waiting` has said so before.
             if self.seen.borrow().gone {
                 return Err(TetherError::Ended);
             }
-            lock(&self.waiting).push_back(send);
+            let packet = Asked { id, request };
             let fds: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
-            let sent = self.socket.async_io(Interest::WRITABLE, |socket| packet::send(socket, request, &fds));
-            let sent = timeout(PATIENCE, sent).await.map_err(|_| TetherError::Silent).and_then(|r| {
-                r.map_err(|e| {
-                    if e.kind() == io::ErrorKind::BrokenPipe {
-                        TetherError::Ended
-                    } else {
-                        TetherError::Refused(e.to_string())
-                    }
-                })
-            });
-            if let Err(e) = sent {
-                lock(&self.waiting).pop_back();
-                return Err(e);
-            }
-        }
-        let answer = timeout(PATIENCE, answer).await.map_err(|_| TetherError::Silent)?;
-        answer.unwrap_or(Err(TetherError::Ended))
+            let sent = self.socket.async_io(Interest::WRITABLE, |socket| packet::send(socket, &packet, &fds));
+            sent.await.map_err(|e| match e.kind() {
+                io::ErrorKind::BrokenPipe => TetherError::Ended,
+                _ => TetherError::Refused(e.to_string()),
+            })?;
+            answer.await.unwrap_or(Err(TetherError::Ended))
+        };
+        let answered = timeout(PATIENCE, answered).await.unwrap_or(Err(TetherError::Silent));
+        // An answer that comes later finds nobody, and its descriptors are closed.
+        lock(&self.waiting).remove(&id);
+        answered
     }
 
     /// Kills the monitor.
@@ -202,13 +201,11 @@ impl Tether {
     async fn listen(self, seen: watched::Sender<Seen>) {
         loop {
             match read(&self.socket).await {
-                Ok(Some((Answer::Hello { .. }, _))) => {}
-                Ok(Some((Answer::Phase { init, phase }, _))) => {
+                Ok(Some((News::Hello { .. }, _))) => {}
+                Ok(Some((News::Phase { init, phase }, _))) => {
                     seen.send_modify(|s| (s.init, s.phase) = (init.or(s.init), phase));
                 }
-                Ok(Some((Answer::Done, _))) => self.answer(Ok((None, Vec::new()))),
-                Ok(Some((Answer::Session { pid }, fds))) => self.answer(Ok((pid, fds))),
-                Ok(Some((Answer::Failed { why }, _))) => self.answer(Err(TetherError::Refused(why))),
+                Ok(Some((News::Answer { to, answer }, fds))) => self.answer(to, answer, fds),
                 Ok(None) | Err(_) => break,
             }
         }
@@ -217,12 +214,17 @@ impl Tether {
             self.kill();
             self.death().await;
         }
-        lock(&self.waiting).clear();
         seen.send_modify(|s| s.gone = true);
+        lock(&self.waiting).clear();
     }
 
-    fn answer(&self, answer: Result<(Option<u32>, Vec<OwnedFd>), TetherError>) {
-        if let Some(waiting) = lock(&self.waiting).pop_front() {
+    fn answer(&self, id: u64, answer: Answer, fds: Vec<OwnedFd>) {
+        let answer = match answer {
+            Answer::Done => Ok((None, Vec::new())),
+            Answer::Session { pid } => Ok((pid, fds)),
+            Answer::Failed { why } => Err(TetherError::Refused(why)),
+        };
+        if let Some(waiting) = lock(&self.waiting).remove(&id) {
             // Whoever asked may have gone.
             let _ = waiting.send(answer);
         }
@@ -272,7 +274,7 @@ fn address(run: &Path) -> io::Result<(SocketAddrUnix, OwnedFd)> {
     Ok((SocketAddrUnix::new(path)?, folder))
 }
 
-async fn read(socket: &AsyncFd<OwnedFd>) -> io::Result<Option<(Answer, Vec<OwnedFd>)>> {
+async fn read(socket: &AsyncFd<OwnedFd>) -> io::Result<Option<(News, Vec<OwnedFd>)>> {
     socket.async_io(Interest::READABLE, |socket| packet::receive(socket)).await
 }
 
