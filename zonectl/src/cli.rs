@@ -12,7 +12,7 @@ use crate::{commands::Command, output::escape};
 #[command(
     name = "zonectl",
     version,
-    propagate_version = false,
+    arg_required_else_help = true,
     subcommand_value_name = "VERB",
     subcommand_help_heading = "Verbs",
     after_help = "A first zone, sharing the host's /usr:\n  \
@@ -32,9 +32,9 @@ pub(crate) struct Cli {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// Where zoned listens
-    #[arg(long, global = true, env = "ZONED_SOCKET", value_name = "PATH", default_value = zoned_api::DEFAULT_SOCKET)]
-    pub(crate) socket: PathBuf,
+    /// Where zoned listens [default: $ZONED_SOCKET or /run/zoned/zoned.sock]
+    #[arg(long, global = true, value_name = "PATH")]
+    socket: Option<PathBuf>,
     /// When to use colours; auto: on a terminal, unless NO_COLOR is set
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub(crate) color: Color,
@@ -43,14 +43,19 @@ pub(crate) struct Global {
     pub(crate) quiet: bool,
 }
 
+impl Global {
+    /// Where zoned listens. (The variable is not clap's to read: usage errors would show it as an option given.)
+    pub(crate) fn socket(&self) -> PathBuf {
+        let set = || std::env::var_os("ZONED_SOCKET").filter(|path| !path.is_empty()).map(PathBuf::from);
+        self.socket.clone().or_else(set).unwrap_or_else(|| zoned_api::DEFAULT_SOCKET.into())
+    }
+}
+
 /// When to use colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Color {
-    /// On a terminal.
     Auto,
-    /// Also into a pipe.
     Always,
-    /// Nowhere.
     Never,
 }
 
@@ -70,10 +75,26 @@ pub(crate) fn parse() -> Result<Cli, ExitCode> {
 /// A usage error in zonectl's voice. Arguments may come from anywhere, so it is escaped as anything else.
 fn complaint(error: &clap::Error) -> String {
     let text = escape::text(&error.render().to_string());
-    match (error.kind(), text.strip_prefix("error: ")) {
-        (ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, _) | (_, None) => text,
-        (_, Some(rest)) => format!("zonectl: {rest}"),
+    let Some(rest) = text.strip_prefix("error: ") else {
+        // The help, for want of arguments.
+        return text;
+    };
+    let rest = match error.kind() {
+        ErrorKind::InvalidSubcommand => rest.replace("subcommand", "verb"),
+        _ => rest.to_owned(),
+    };
+    let lines: Vec<_> = rest.lines().map(shortened).collect();
+    format!("zonectl: {}\n", lines.join("\n"))
+}
+
+/// A line that repeats an argument of any length, without the middle of it: what is wrong stands at the end.
+fn shortened(line: &str) -> String {
+    let chars: Vec<char> = line.chars().collect();
+    if chars.len() <= 400 {
+        return line.to_owned();
     }
+    let (head, tail) = (&chars[..100], &chars[chars.len() - 200..]);
+    head.iter().chain(&['…']).chain(tail).collect()
 }
 
 /// A zone's name or UUID (which has the form of a name).
@@ -125,7 +146,8 @@ mod tests {
             (&"x".repeat(4000), "too long"),
         ] {
             let text = refused(&["boot", name]);
-            assert!(text.starts_with("zonectl: ") && text.contains(why), "{text}");
+            assert!(text.starts_with("zonectl: ") && text.len() < 600, "{text}");
+            assert!(text.contains(why), "{text}");
         }
         let steering = refused(&["boot", "a\x1b[2J"]);
         assert!(!steering.contains('\x1b') && steering.contains("\\u{1b}"), "{steering}");

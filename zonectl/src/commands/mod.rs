@@ -112,7 +112,7 @@ impl Command {
 
 /// Carries a verb out and returns the exit status.
 pub(crate) async fn run(cli: Cli) -> Result<u8> {
-    let app = App { socket: cli.global.socket, out: Out::new(cli.global.color, cli.global.quiet) };
+    let app = App { socket: cli.global.socket(), out: Out::new(cli.global.color, cli.global.quiet) };
     match cli.command {
         Command::Create(args) => create::run(&app, args).await,
         Command::Edit(args) => edit::run(&app, args).await,

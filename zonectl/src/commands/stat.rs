@@ -240,5 +240,8 @@ mod tests {
         let both = changes(&between(&[stat("a", None), stat("b", None)], &new, 2)).render(Look::default());
         assert_eq!((one.lines().count(), both.lines().count()), (2, 3));
         assert_eq!(one.lines().next(), both.lines().next());
+        let rates = between(&[stat("a", None)], &new, 2);
+        let headless = changes(&rates).render(Look { headless: true, ..Look::default() });
+        assert_eq!(one.lines().nth(1), Some(headless.as_str()));
     }
 }

@@ -59,7 +59,15 @@ fn parts(error: &anyhow::Error) -> (String, Option<String>) {
     if let Some(api) = error.downcast_ref::<zoned_api::ApiError>() {
         return (above(&api.to_string()), api.hint().map(str::to_owned));
     }
-    (format!("{error:#}"), None)
+    (without_number(&format!("{error:#}")), None)
+}
+
+/// A system error as strerror(3) has it, without Rust's number.
+fn without_number(text: &str) -> String {
+    match text.strip_suffix(')').and_then(|text| text.rsplit_once(" (os error ")) {
+        Some((words, number)) if number.parse::<u32>().is_ok() => words.to_owned(),
+        _ => text.to_owned(),
+    }
 }
 
 /// Nothing answers: why, and how to start it.
@@ -116,6 +124,6 @@ mod tests {
         let text = render(&Err::<(), _>(ClientError::Api(none)).context("cannot copy").unwrap_err());
         assert!(text.starts_with("zonectl: cannot copy: zone db: no such zone\n  try: "), "{text}");
         let io = Err::<(), _>(io::Error::from_raw_os_error(2)).context("a.yaml").unwrap_err();
-        assert_eq!(render(&io), "zonectl: a.yaml: No such file or directory (os error 2)\n");
+        assert_eq!(render(&io), "zonectl: a.yaml: No such file or directory\n");
     }
 }

@@ -126,8 +126,9 @@ impl Table {
                 drawn.set_padding((0, 2));
                 let side = if column.right { CellAlignment::Right } else { CellAlignment::Left };
                 drawn.set_cell_alignment(side);
-                // The padding counts as part of the width.
-                drawn.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(column.least + 2)));
+                // A heading's width even without headings, for tables that go on; the padding counts as well.
+                let least = column.least.max(u16::try_from(column.head.len()).unwrap_or_default());
+                drawn.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(least + 2)));
             }
         }
         let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();

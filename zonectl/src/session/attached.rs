@@ -47,7 +47,7 @@ pub(crate) async fn run(client: &mut Client, zone: &str, mut spec: ExecSpec) -> 
             fed = &mut joined.fed, if feeding => {
                 if fed == Ok(Fed::Detached) {
                     drop(raw);
-                    eprintln!("[detached from zone {zone}]");
+                    eprintln!("\n[detached from zone {zone}]");
                     return Ok(FAILED);
                 }
                 // The command may still have something to say.
