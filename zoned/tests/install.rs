@@ -1,4 +1,5 @@
 //! Installs of real images by the real `zoned worker`, as root.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "this is a test, its helpers as well")]
 
 use std::{
     fs,
@@ -20,6 +21,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use rustix::fs::{Mode, OFlags};
 use tempfile::TempDir;
 use uuid::Uuid;
 use zoned::{
@@ -371,6 +373,8 @@ fn whoever_of_a_worker_is_killed_the_other_goes_too() {
         let mut worker = Worker::new(&ground);
         let (keeper, unpacker) = (Pid::from_raw(worker.keeper.id() as i32), worker.unpacker());
         kill(if keepers { keeper } else { unpacker }, signal).unwrap();
+        // Else waiting would end the archive, and the unpacker by that.
+        let _input = worker.keeper.stdin.take();
         let status = worker.keeper.wait().unwrap();
         match keepers && signal == Signal::SIGKILL {
             true => assert_eq!(status.signal(), Some(9)),
@@ -396,6 +400,31 @@ fn a_worker_killed_in_the_middle_of_an_install_leaves_nothing() {
     let Err(ImageError::Worker { how, .. }) = result else { panic!("{result:?}") };
     assert_eq!(how, "was killed by signal 9");
     ground.assert_clean(&[], 0);
+}
+
+#[test]
+fn uninstall_takes_whatever_the_zone_has_made() {
+    let Some(ground) = Ground::new() else { return };
+    let zone = Uuid::new_v4();
+    ground.install(zone, ground.tar("a.tar", &archive(1))).unwrap();
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+    let upper = ground.images.dataset(zone).join("upper");
+    let mut here = rustix::fs::openat(rustix::fs::CWD, &upper, flags, Mode::empty()).unwrap();
+    symlink("/etc", upper.join("link")).unwrap();
+    for depth in 0..5000 {
+        rustix::fs::mkdirat(&here, "deeper", Mode::RWXU).unwrap();
+        let next = rustix::fs::openat(&here, "deeper", flags, Mode::empty()).unwrap();
+        if depth % 100 == 0 {
+            rustix::fs::mkdirat(&next, "closed", Mode::empty()).unwrap();
+            rustix::fs::symlinkat("..", &next, "up").unwrap();
+        }
+        rustix::fs::fchmod(&here, Mode::empty()).unwrap();
+        here = next;
+    }
+    drop(here);
+    ground.images.uninstall(zone).unwrap();
+    ground.assert_clean(&[], 0);
+    assert!(Path::new("/etc/passwd").exists());
 }
 
 #[test]
