@@ -1,0 +1,178 @@
+//! Taking over from programs of another layout: their maps are read by what their own BTF says of them.
+//!
+//! Slots, device rules and figures are carried; fields are matched by name, so that a layout that only grew or lost
+//! some loses nothing else. The old programs work until the new ones are activated right after the figures were
+//! read, and what they count in between, for about a millisecond, is not carried: figures still never go back.
+
+use std::path::{Path, PathBuf};
+
+use aya::maps::{Array, HashMap, Map, MapData};
+use zone_ebpf_abi::{DeviceKey, Figures, HOST, Identity, MAX_SLOTS, Slot, WAIT_BUCKETS, names};
+
+use super::{
+    EbpfError,
+    btf::{Btf, BtfError},
+    open_map,
+    pins::{self, Pins},
+    possible_cpus,
+};
+use crate::sys::bpf::{self, RawMap};
+
+/// The newest other layout, if there is one.
+pub(super) fn other_layout(pins: &Pins) -> Result<Option<PathBuf>, EbpfError> {
+    let others = pins.other_layouts()?;
+    Ok(others.into_iter().filter(|layout| pins::map_of(layout, names::SLOTS).exists()).max())
+}
+
+/// Carries who has which slot and may use which device. To be called before the device policy is attached.
+pub(super) fn policy(pins: &Pins, layout: &Path) -> Result<(), EbpfError> {
+    let used = carry_slots(pins, layout)?;
+    carry_devices(pins, layout, &used)
+}
+
+/// Carries what has been counted. To be called right before the new programs begin to count.
+pub(super) fn figures(pins: &Pins, layout: &Path) -> Result<(), EbpfError> {
+    for programs in pins::generations(layout)? {
+        if let Ok(flush) = bpf::get_pinned(&programs.join(names::FLUSH)) {
+            super::figures::flush(&flush)?;
+        }
+    }
+    let slots: Array<MapData, Slot> = open_map(pins, names::SLOTS, Map::Array)?;
+    let (counted, carried) = (Old::open(layout, names::FIGURES)?, Old::open(layout, names::CARRIED)?);
+    let mut new: Array<MapData, Figures> = open_map(pins, names::CARRIED, Map::Array)?;
+    for slot in 0..counted.map.max_entries().min(MAX_SLOTS) {
+        let entry = slots.get(&slot, 0).map_err(EbpfError::map(names::SLOTS, "read it"))?;
+        let generation = if slot == HOST.slot { HOST.generation } else { entry.generation };
+        let mut sum = Figures::begin(generation);
+        for old in [&counted, &carried] {
+            let Some(values) = old.get(&slot.to_ne_bytes())? else { continue };
+            for value in values.chunks_exact(old.map.stride()) {
+                let one = read_figures(old, value)?;
+                if one.generation == generation {
+                    sum.add(&one);
+                }
+            }
+        }
+        new.set(slot, sum, 0).map_err(EbpfError::map(names::CARRIED, "write to it"))?;
+    }
+    Ok(())
+}
+
+/// A map of the old layout with the BTF that describes it.
+struct Old {
+    name: &'static str,
+    map: RawMap,
+    btf: Btf,
+}
+
+impl Old {
+    fn open(layout: &Path, name: &'static str) -> Result<Self, EbpfError> {
+        let path = pins::map_of(layout, name);
+        let map = RawMap::open(&path, possible_cpus()?).map_err(EbpfError::pin(&path, "open it"))?;
+        let btf = map.btf().map_err(EbpfError::kernel(name, "read its BTF"))?;
+        let btf = Btf::parse(btf).map_err(|e| unreadable(name)(e))?;
+        Ok(Old { name, map, btf })
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EbpfError> {
+        self.map.get(key).map_err(EbpfError::kernel(self.name, "read it"))
+    }
+
+    /// The bytes of a field of a value of that type; none if it has no such field.
+    fn field<'a>(&self, type_id: u32, value: &'a [u8], name: &str) -> Result<&'a [u8], EbpfError> {
+        let Some(field) = self.btf.field(type_id, name, 1).map_err(unreadable(self.name))? else {
+            return Ok(&[]);
+        };
+        let size = self.btf.size(field.type_id).map_err(unreadable(self.name))?;
+        let at = field.offset as usize;
+        value.get(at..at + size).ok_or_else(|| unreadable(self.name)(BtfError::Malformed(at)))
+    }
+
+    /// A field that is a number of 4 or 8 bytes; 0 if there is none.
+    fn number(&self, type_id: u32, value: &[u8], name: &str) -> Result<u64, EbpfError> {
+        Ok(number(self.field(type_id, value, name)?))
+    }
+}
+
+fn unreadable(name: &'static str) -> impl Fn(BtfError) -> EbpfError {
+    move |e| EbpfError::kernel(name, "read it as it was pinned by another zoned")(std::io::Error::other(e))
+}
+
+fn number(bytes: &[u8]) -> u64 {
+    let mut word = [0; 8];
+    let len = bytes.len().min(8);
+    // The low bytes come first on every machine this runs on.
+    word[..len].copy_from_slice(&bytes[..len]);
+    u64::from_le_bytes(word)
+}
+
+/// Carries who has which slot, with generations; returns the slots in use.
+fn carry_slots(pins: &Pins, layout: &Path) -> Result<Vec<Identity>, EbpfError> {
+    let old = Old::open(layout, names::SLOTS)?;
+    let mut slots: Array<MapData, Slot> = open_map(pins, names::SLOTS, Map::Array)?;
+    let mut ids: HashMap<MapData, u64, Identity> = open_map(pins, names::IDS, Map::HashMap)?;
+    let (_, value_type) = old.map.types();
+    let mut used = Vec::new();
+    for slot in HOST.slot + 1..old.map.max_entries().min(MAX_SLOTS) {
+        let Some(value) = old.get(&slot.to_ne_bytes())? else { continue };
+        let mut entry = Slot {
+            cgroup_id: old.number(value_type, &value, "cgroup_id")?,
+            generation: old.number(value_type, &value, "generation")? as u32,
+            ..Slot::default()
+        };
+        let uuid = old.field(value_type, &value, "uuid")?;
+        if entry.cgroup_id != 0 && uuid.len() == entry.uuid.len() {
+            entry.uuid.copy_from_slice(uuid);
+            let identity = Identity { slot, generation: entry.generation };
+            ids.insert(entry.cgroup_id, identity, 0).map_err(EbpfError::map(names::IDS, "write to it"))?;
+            used.push(identity);
+        } else {
+            entry.cgroup_id = 0;
+        }
+        slots.set(slot, entry, 0).map_err(EbpfError::map(names::SLOTS, "write to it"))?;
+    }
+    Ok(used)
+}
+
+fn carry_devices(pins: &Pins, layout: &Path, used: &[Identity]) -> Result<(), EbpfError> {
+    let old = Old::open(layout, names::DEVICES)?;
+    let mut new: HashMap<MapData, DeviceKey, u32> = open_map(pins, names::DEVICES, Map::HashMap)?;
+    let (key_type, _) = old.map.types();
+    for key in old.map.keys().map_err(EbpfError::kernel(names::DEVICES, "read it"))? {
+        let number = |name: &str| old.number(key_type, &key, name).map(|n| n as u32);
+        let carried = DeviceKey {
+            slot: number("slot")?,
+            generation: number("generation")?,
+            kind: number("kind")?,
+            major: number("major")?,
+            minor: number("minor")?,
+        };
+        let Some(access) = old.get(&key)? else { continue };
+        if used.contains(&Identity { slot: carried.slot, generation: carried.generation }) {
+            new.insert(carried, self::number(&access) as u32, 0)
+                .map_err(EbpfError::map(names::DEVICES, "write to it"))?;
+        }
+    }
+    Ok(())
+}
+
+fn read_figures(old: &Old, value: &[u8]) -> Result<Figures, EbpfError> {
+    let (_, value_type) = old.map.types();
+    let number = |name: &str| old.number(value_type, value, name);
+    let mut figures = Figures {
+        usage_ns: number("usage_ns")?,
+        switches_voluntary: number("switches_voluntary")?,
+        switches_preempted: number("switches_preempted")?,
+        wait_ns: number("wait_ns")?,
+        forks: number("forks")?,
+        execs: number("execs")?,
+        exits: number("exits")?,
+        ..Figures::begin(number("generation")? as u32)
+    };
+    let buckets = old.field(value_type, value, "wait_log2_us")?.chunks_exact(8);
+    for (i, count) in buckets.enumerate() {
+        // Were there more buckets once, the longest waits are together in the last.
+        figures.wait_log2_us[i.min(WAIT_BUCKETS - 1)] += self::number(count);
+    }
+    Ok(figures)
+}

@@ -1,0 +1,345 @@
+//! bpf(2), for what aya has no call for: running a program on a chosen CPU, device links on cgroups, what a pinned
+//! link or map is about, and probing by loading.
+//!
+//! Each command's part of `union bpf_attr` is a structure of its own here: the kernel takes the size it is given and
+//! reads the rest as zeros.
+
+use std::{
+    ffi::CString,
+    io,
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+        unix::ffi::OsStrExt,
+    },
+    path::Path,
+};
+
+const MAP_LOOKUP_ELEM: libc::c_long = 1;
+const MAP_GET_NEXT_KEY: libc::c_long = 4;
+const PROG_LOAD: libc::c_long = 5;
+const OBJ_PIN: libc::c_long = 6;
+const OBJ_GET: libc::c_long = 7;
+const PROG_TEST_RUN: libc::c_long = 10;
+const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+const BTF_GET_FD_BY_ID: libc::c_long = 19;
+const LINK_CREATE: libc::c_long = 28;
+
+const F_TEST_RUN_ON_CPU: u32 = 1;
+const CGROUP_DEVICE: u32 = 6;
+const LINK_TYPE_CGROUP: u32 = 3;
+
+/// # Safety
+/// `A` is the kernel's structure for `command`, and every address in it is valid for what the kernel does with it.
+unsafe fn bpf<A>(command: libc::c_long, attr: &mut A) -> io::Result<libc::c_long> {
+    // SAFETY: the kernel reads and writes no more than the size it is given; the caller vouches for the rest.
+    super::check(unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<A>()) })
+}
+
+fn owned(fd: libc::c_long) -> OwnedFd {
+    // SAFETY: the kernel just returned this new descriptor, and nobody else has it.
+    unsafe { OwnedFd::from_raw_fd(fd as RawFd) }
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct Obj {
+    pathname: u64,
+    bpf_fd: u32,
+    file_flags: u32,
+}
+
+/// Opens what is pinned at `path`: a map, a program or a link.
+pub fn get_pinned(path: &Path) -> io::Result<OwnedFd> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut attr = Obj { pathname: path.as_ptr() as u64, ..Obj::default() };
+    // SAFETY: the path is a C string that outlives the call.
+    unsafe { bpf(OBJ_GET, &mut attr) }.map(owned)
+}
+
+/// Pins a map, program or link at `path`, which must not exist and must be on a bpffs.
+pub fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut attr =
+        Obj { pathname: path.as_ptr() as u64, bpf_fd: object.as_raw_fd() as u32, ..Obj::default() };
+    // SAFETY: the path is a C string that outlives the call.
+    unsafe { bpf(OBJ_PIN, &mut attr) }.map(drop)
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct TestRun {
+    prog_fd: u32,
+    retval: u32,
+    data_size_in: u32,
+    data_size_out: u32,
+    data_in: u64,
+    data_out: u64,
+    repeat: u32,
+    duration: u32,
+    ctx_size_in: u32,
+    ctx_size_out: u32,
+    ctx_in: u64,
+    ctx_out: u64,
+    flags: u32,
+    cpu: u32,
+    batch_size: u32,
+    reserved: u32,
+}
+
+/// Runs a raw tracepoint program once on a CPU and waits for it (Linux 5.10). On another CPU than the caller's it
+/// interrupts what runs there. ENXIO: no such CPU is online.
+pub fn run_on_cpu(program: BorrowedFd<'_>, cpu: u32) -> io::Result<()> {
+    let mut attr =
+        TestRun { prog_fd: program.as_raw_fd() as u32, flags: F_TEST_RUN_ON_CPU, cpu, ..TestRun::default() };
+    // SAFETY: no addresses in it.
+    unsafe { bpf(PROG_TEST_RUN, &mut attr) }.map(drop)
+}
+
+#[repr(C)]
+struct LinkCreate {
+    prog_fd: u32,
+    target_fd: u32,
+    attach_type: u32,
+    flags: u32,
+}
+
+/// Attaches a device program to a cgroup2 folder, beside those that are there (Linux 5.7). It stays attached until
+/// the link is closed and not pinned, or the cgroup is removed.
+pub fn attach_device_policy(program: BorrowedFd<'_>, cgroup: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let mut attr = LinkCreate {
+        prog_fd: program.as_raw_fd() as u32,
+        target_fd: cgroup.as_raw_fd() as u32,
+        attach_type: CGROUP_DEVICE,
+        flags: 0,
+    };
+    // SAFETY: no addresses in it.
+    unsafe { bpf(LINK_CREATE, &mut attr) }.map(owned)
+}
+
+#[repr(C)]
+struct InfoByFd {
+    bpf_fd: u32,
+    info_len: u32,
+    info: u64,
+}
+
+fn info<I: Default>(object: BorrowedFd<'_>, info: &mut I) -> io::Result<()> {
+    let mut attr = InfoByFd {
+        bpf_fd: object.as_raw_fd() as u32,
+        info_len: size_of::<I>() as u32,
+        info: std::ptr::from_mut(info) as u64,
+    };
+    // SAFETY: the kernel writes at most `info_len` bytes to it, of plain integers.
+    unsafe { bpf(OBJ_GET_INFO_BY_FD, &mut attr) }.map(drop)
+}
+
+/// Start of `struct bpf_link_info`.
+#[repr(C)]
+#[derive(Default)]
+struct RawLinkInfo {
+    kind: u32,
+    id: u32,
+    prog_id: u32,
+    reserved: u32,
+    cgroup_id: u64,
+    attach_type: u32,
+    padding: u32,
+}
+
+/// What a link is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkInfo {
+    /// Id of the program it attaches.
+    pub program_id: u32,
+    /// Of a cgroup's link the id of the cgroup; 0 if that has been removed.
+    pub cgroup_id: Option<u64>,
+}
+
+/// What a link is about.
+pub fn link_info(link: &OwnedFd) -> io::Result<LinkInfo> {
+    let mut raw = RawLinkInfo::default();
+    info(link.as_fd(), &mut raw)?;
+    let cgroup_id = (raw.kind == LINK_TYPE_CGROUP).then_some(raw.cgroup_id);
+    Ok(LinkInfo { program_id: raw.prog_id, cgroup_id })
+}
+
+/// `struct bpf_map_info` up to the BTF types.
+#[repr(C)]
+#[derive(Clone, Debug, Default)]
+struct RawMapInfo {
+    kind: u32,
+    id: u32,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+    map_flags: u32,
+    name: [u8; 16],
+    ifindex: u32,
+    btf_vmlinux_value_type_id: u32,
+    netns_dev: u64,
+    netns_ino: u64,
+    btf_id: u32,
+    btf_key_type_id: u32,
+    btf_value_type_id: u32,
+    reserved: u32,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct MapElem {
+    map_fd: u32,
+    reserved: u32,
+    key: u64,
+    value_or_next: u64,
+    flags: u64,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct RawBtfInfo {
+    btf: u64,
+    btf_size: u32,
+    id: u32,
+}
+
+/// A map whose types are not known when this is compiled: keys and values are bytes, its BTF says what they mean.
+#[derive(Debug)]
+pub struct RawMap {
+    fd: OwnedFd,
+    info: RawMapInfo,
+    value_bytes: usize,
+}
+
+impl RawMap {
+    /// The map pinned at `path`, on a host with that many possible CPUs.
+    pub fn open(path: &Path, possible_cpus: usize) -> io::Result<Self> {
+        const PER_CPU: [u32; 4] = [5, 6, 10, 21];
+        let fd = get_pinned(path)?;
+        let mut raw = RawMapInfo::default();
+        info(fd.as_fd(), &mut raw)?;
+        let value_bytes = match raw.value_size as usize {
+            // The kernel copies the value of every possible CPU, each at a multiple of 8 bytes.
+            one if PER_CPU.contains(&raw.kind) => one.next_multiple_of(8) * possible_cpus,
+            one => one,
+        };
+        Ok(RawMap { fd, info: raw, value_bytes })
+    }
+
+    /// Number of entries there can be.
+    pub fn max_entries(&self) -> u32 {
+        self.info.max_entries
+    }
+
+    /// From one CPU's value to the next one's in what [`RawMap::get`] returns.
+    pub fn stride(&self) -> usize {
+        (self.info.value_size as usize).next_multiple_of(8)
+    }
+
+    /// Types of key and value in [`RawMap::btf`].
+    pub fn types(&self) -> (u32, u32) {
+        (self.info.btf_key_type_id, self.info.btf_value_type_id)
+    }
+
+    /// The value of a key, of all CPUs if it is a per-CPU map. EINVAL if the key is not of the map's size.
+    pub fn get(&self, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        if key.len() != self.info.key_size as usize {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
+        let mut value = vec![0; self.value_bytes];
+        let mut attr = MapElem {
+            map_fd: self.fd.as_raw_fd() as u32,
+            key: key.as_ptr() as u64,
+            value_or_next: value.as_mut_ptr() as u64,
+            ..MapElem::default()
+        };
+        // SAFETY: the key has the map's size, the value room for what the kernel copies.
+        found(unsafe { bpf(MAP_LOOKUP_ELEM, &mut attr) }).map(|found| found.then_some(value))
+    }
+
+    /// All keys.
+    pub fn keys(&self) -> io::Result<Vec<Vec<u8>>> {
+        let mut keys: Vec<Vec<u8>> = Vec::new();
+        loop {
+            let mut next = vec![0; self.info.key_size as usize];
+            let mut attr = MapElem {
+                map_fd: self.fd.as_raw_fd() as u32,
+                key: keys.last().map_or(0, |key| key.as_ptr() as u64),
+                value_or_next: next.as_mut_ptr() as u64,
+                ..MapElem::default()
+            };
+            // SAFETY: both keys have the map's size; a null key asks for the first.
+            if !found(unsafe { bpf(MAP_GET_NEXT_KEY, &mut attr) })? {
+                return Ok(keys);
+            }
+            keys.push(next);
+        }
+    }
+
+    /// The BTF that the map was made with.
+    pub fn btf(&self) -> io::Result<Vec<u8>> {
+        #[repr(C)]
+        struct ById {
+            id: u32,
+        }
+        let mut attr = ById { id: self.info.btf_id };
+        // SAFETY: no addresses in it.
+        let btf = owned(unsafe { bpf(BTF_GET_FD_BY_ID, &mut attr) }?);
+        let mut about = RawBtfInfo::default();
+        info(btf.as_fd(), &mut about)?;
+        let mut bytes = vec![0_u8; about.btf_size as usize];
+        let mut about = RawBtfInfo { btf: bytes.as_mut_ptr() as u64, btf_size: about.btf_size, id: 0 };
+        info(btf.as_fd(), &mut about)?;
+        Ok(bytes)
+    }
+}
+
+fn found(result: io::Result<libc::c_long>) -> io::Result<bool> {
+    match result {
+        Ok(_) => Ok(true),
+        Err(e) if e.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct ProgLoad {
+    prog_type: u32,
+    insn_cnt: u32,
+    insns: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log_buf: u64,
+    kern_version: u32,
+    prog_flags: u32,
+    prog_name: [u8; 16],
+    prog_ifindex: u32,
+    expected_attach_type: u32,
+    prog_btf_fd: u32,
+    func_info_rec_size: u32,
+    func_info: u64,
+    func_info_cnt: u32,
+    line_info_rec_size: u32,
+    line_info: u64,
+    line_info_cnt: u32,
+    attach_btf_id: u32,
+    attach_btf_obj_fd: u32,
+    reserved: u32,
+}
+
+/// Loads `return 0` as a program of a type and drops it: whether this kernel takes such programs at all.
+pub fn probe_program(prog_type: u32, expected_attach_type: u32, attach_btf_id: u32) -> io::Result<()> {
+    const RETURN_0: [u64; 2] = [0x0000_0000_0000_00b7, 0x0000_0000_0000_0095];
+    let mut attr = ProgLoad {
+        prog_type,
+        insn_cnt: RETURN_0.len() as u32,
+        insns: RETURN_0.as_ptr() as u64,
+        license: c"GPL".as_ptr() as u64,
+        expected_attach_type,
+        attach_btf_id,
+        ..ProgLoad::default()
+    };
+    // SAFETY: instructions and licence are constants that outlive the call.
+    unsafe { bpf(PROG_LOAD, &mut attr) }.map(|fd| drop(owned(fd)))
+}
