@@ -3,7 +3,7 @@
 
 use std::io::{self, Read};
 
-use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
+use tar::{EntryType, Header};
 
 use super::{ArchiveError, Rules, pax::Pax};
 
@@ -45,7 +45,7 @@ pub(super) struct Member {
 /// Reads an archive.
 pub(super) struct Members<'r> {
     reader: Box<dyn Read + 'r>,
-    limit: u64,
+    pub(super) limit: u64,
     global: Pax,
     /// Bytes of the current entry's contents not read yet, and of its padding.
     left: u64,
@@ -182,44 +182,6 @@ impl<'r> Members<'r> {
         Ok(Some(header))
     }
 
-    /// The map of an old GNU sparse file: four parts in the header, the rest in blocks after it.
-    fn sparse_parts(&mut self, header: &Header, stored: u64) -> Result<Vec<(u64, u64)>, ArchiveError> {
-        let gnu = header.as_gnu().ok_or_else(|| self.damaged("a sparse file without a GNU header"))?;
-        let mut parts = Vec::new();
-        self.add_parts(&gnu.sparse, &mut parts)?;
-        let mut more = gnu.is_extended();
-        while more {
-            if (parts.len() as u64) * 16 > self.limit {
-                return Err(ArchiveError::TooLarge {
-                    of: "bytes of extension headers".into(),
-                    limit: self.limit,
-                });
-            }
-            let mut block = GnuExtSparseHeader::new();
-            self.block(block.as_mut_bytes())?;
-            self.add_parts(block.sparse(), &mut parts)?;
-            more = block.is_extended();
-        }
-        if parts.iter().map(|(_, length)| length).sum::<u64>() != stored {
-            return Err(self.damaged("the parts of a sparse file are not as long as its contents"));
-        }
-        Ok(parts)
-    }
-
-    fn add_parts(&self, from: &[GnuSparseHeader], to: &mut Vec<(u64, u64)>) -> Result<(), ArchiveError> {
-        for part in from.iter().filter(|part| !part.is_empty()) {
-            let at = part.offset().map_err(|e| self.damaged(e))?;
-            let length = part.length().map_err(|e| self.damaged(e))?;
-            let after = to.last().map_or(0, |(at, length)| at + length);
-            let bounded = at.checked_add(length).is_some_and(|end| end <= i64::MAX as u64);
-            if at < after || !bounded {
-                return Err(self.damaged("the parts of a sparse file overlap or are out of order"));
-            }
-            to.push((at, length));
-        }
-        Ok(())
-    }
-
     /// Notes that contents of this size come next.
     fn contents_of(&mut self, size: u64) -> Result<(), ArchiveError> {
         let padding = (BLOCK as u64 - size % BLOCK as u64) % BLOCK as u64;
@@ -267,7 +229,7 @@ impl<'r> Members<'r> {
     }
 
     /// A whole block. An archive that ends here has no end mark.
-    fn block(&mut self, block: &mut [u8; BLOCK]) -> Result<(), ArchiveError> {
+    pub(super) fn block(&mut self, block: &mut [u8; BLOCK]) -> Result<(), ArchiveError> {
         let mut filled = 0;
         while filled < BLOCK {
             match read_some(&mut self.reader, &mut block[filled..]).map_err(|e| self.failed(e))? {
@@ -294,7 +256,7 @@ impl<'r> Members<'r> {
         Err(self.damaged("much follows its end mark"))
     }
 
-    fn damaged(&self, why: impl Into<Why>) -> ArchiveError {
+    pub(super) fn damaged(&self, why: impl Into<Why>) -> ArchiveError {
         let Why(why) = why.into();
         ArchiveError::Damaged { entries: self.count, source: super::Cause(why) }
     }
@@ -310,7 +272,7 @@ impl<'r> Members<'r> {
 }
 
 /// Text of a damage.
-struct Why(String);
+pub(super) struct Why(String);
 
 impl From<&str> for Why {
     fn from(text: &str) -> Self {

@@ -12,11 +12,15 @@
 //!
 //! Nothing here needs privilege except keeping owners; nothing here knows about zones.
 
+mod content;
+mod create;
 mod decode;
 mod fault;
+mod inside;
 mod members;
 mod pack;
 mod pax;
+mod sparse;
 #[cfg(test)]
 mod tests;
 mod unpack;

@@ -4,7 +4,6 @@
 use std::{
     borrow::Cow,
     collections::HashMap,
-    ffi::CString,
     io::{self, Read, Write},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
@@ -15,6 +14,8 @@ use rustix::{
     io::Errno,
 };
 use tar::{Builder, EntryType, Header};
+
+use super::content::{Exactly, attributes};
 
 /// As for unpacking, and not into another mount: neither /proc nor what else is mounted below is meant.
 const INSIDE: ResolveFlags = ResolveFlags::BENEATH
@@ -27,9 +28,6 @@ const LONGEST: usize = 4095;
 
 /// Ends a long name.
 const NUL: &[u8] = &[0];
-
-/// Largest list of attribute names and largest value the kernel knows (XATTR_LIST_MAX, XATTR_SIZE_MAX).
-const MOST_ATTRIBUTES: usize = 64 << 10;
 
 /// A folder that could not be packed.
 #[derive(Debug, thiserror::Error)]
@@ -297,70 +295,8 @@ fn long_header(kind: EntryType, text: &[u8]) -> Header {
     header
 }
 
-/// As many bytes of a file as its header says, whatever becomes of it; an error is put aside, and zeros given,
-/// so that it is not taken for one of the writer's.
-struct Exactly<'a> {
-    file: std::fs::File,
-    left: u64,
-    fault: &'a mut Option<io::Error>,
-}
-
-impl Read for Exactly<'_> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let most = into.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
-        if most == 0 {
-            return Ok(0);
-        }
-        let read = match self.file.read(&mut into[..most]) {
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => return Err(e),
-            Err(e) => {
-                // Ends the copying: the archive is not going to be used.
-                self.left = 0;
-                *self.fault = Some(e);
-                return Ok(0);
-            }
-            Ok(0) => {
-                into[..most].fill(0);
-                most
-            }
-            Ok(n) => n,
-        };
-        self.left -= read as u64;
-        Ok(read)
-    }
-}
-
 fn folder_flags() -> OFlags {
     OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC
-}
-
-/// The extended attributes that are kept, as names of pax records with values, sorted.
-fn attributes(fd: BorrowedFd<'_>) -> Result<Vec<(String, Vec<u8>)>, Errno> {
-    // Most files have none; then no memory is taken.
-    match fs::flistxattr_query(fd) {
-        Ok(0) | Err(Errno::NOTSUP) => return Ok(Vec::new()),
-        more => more?,
-    };
-    let mut names = vec![0; MOST_ATTRIBUTES];
-    let length = fs::flistxattr(fd, &mut names[..])?;
-    let mut kept = Vec::new();
-    for name in names[..length].split(|b| *b == 0) {
-        let Ok(text) = std::str::from_utf8(name) else { continue };
-        // A pax key ends at the first `=`.
-        if !(text == "security.capability" || text.starts_with("user.")) || text.contains('=') {
-            continue;
-        }
-        let Ok(c_name) = CString::new(name) else { continue };
-        let mut value = vec![0; MOST_ATTRIBUTES];
-        match fs::fgetxattr(fd, &c_name, &mut value[..]) {
-            Ok(length) => value.truncate(length),
-            Err(Errno::NODATA) => continue,
-            Err(e) => return Err(e),
-        }
-        kept.push((format!("SCHILY.xattr.{text}"), value));
-    }
-    kept.sort();
-    Ok(kept)
 }
 
 fn unreadable(path: &[u8], e: Errno) -> PackError {

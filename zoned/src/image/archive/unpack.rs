@@ -6,21 +6,17 @@ use std::{
 };
 
 use rustix::{
-    fs::{self, AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags},
+    fs::{self, Mode, OFlags},
     io::Errno,
 };
 
 use super::{
     Amount, ArchiveError, Cause, MAX_ID, Owners, Refusal, Rules, Summary,
+    create::{Failure, Stamp, times},
     decode::decode,
+    inside::{INSIDE, clean, open_folder, split},
     members::{Kind, Member, Members},
 };
-
-/// Never through a symbolic link, never up, never by a magic link of /proc.
-const INSIDE: ResolveFlags =
-    ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
-
-const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Bytes copied at once.
 const CHUNK: usize = 256 << 10;
@@ -48,45 +44,18 @@ pub fn unpack(
     Ok(unpacker.summary)
 }
 
-struct Unpacker<'a> {
-    dir: BorrowedFd<'a>,
-    rules: &'a Rules,
-    progress: &'a mut dyn FnMut(Amount),
-    summary: Summary,
+/// An archive being unpacked.
+pub(super) struct Unpacker<'a> {
+    pub(super) dir: BorrowedFd<'a>,
+    pub(super) rules: &'a Rules,
+    pub(super) progress: &'a mut dyn FnMut(Amount),
+    pub(super) summary: Summary,
     /// The parent of the last entry; the next one's is mostly the same.
     parent: Option<(Vec<u8>, OwnedFd)>,
     /// Folders whose mode, owner and time are set at the end, since writing into them changes the time.
     folders: Vec<(Vec<u8>, Stamp)>,
     names: u64,
-    buffer: Vec<u8>,
-}
-
-/// Owner, mode and time of an entry.
-#[derive(Clone, Copy)]
-struct Stamp {
-    uid: u32,
-    gid: u32,
-    mode: u32,
-    mtime: (i64, u32),
-}
-
-/// A failed system call on the entry at hand.
-enum Failure {
-    Refused(Refusal),
-    System(Errno),
-    Archive(ArchiveError),
-}
-
-impl From<Errno> for Failure {
-    fn from(e: Errno) -> Self {
-        Failure::System(e)
-    }
-}
-
-impl From<Refusal> for Failure {
-    fn from(why: Refusal) -> Self {
-        Failure::Refused(why)
-    }
+    pub(super) buffer: Vec<u8>,
 }
 
 impl<'a> Unpacker<'a> {
@@ -136,10 +105,7 @@ impl<'a> Unpacker<'a> {
                 _ => Err(Refusal::BadName.into()),
             };
         }
-        let (parent, name) = path
-            .iter()
-            .rposition(|b| *b == b'/')
-            .map_or((&b""[..], &path[..]), |slash| (&path[..slash], &path[slash + 1..]));
+        let (parent, name) = split(&path);
         // Taken out while it is used, put back when the entry is done.
         let held = self.open_parent(parent)?;
         let fd = held.1.as_fd();
@@ -206,154 +172,6 @@ impl<'a> Unpacker<'a> {
         Ok(fd)
     }
 
-    fn file(
-        &mut self,
-        parent: BorrowedFd<'_>,
-        name: &[u8],
-        member: &Member,
-        stamp: &Stamp,
-        members: &mut Members<'_>,
-    ) -> Result<(), Failure> {
-        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let create = || fs::openat(parent, name, flags, Mode::RUSR | Mode::WUSR);
-        let file = in_place(parent, name, create)?;
-        match &member.parts {
-            None => self.copy(&file, 0, member.size, members)?,
-            Some(parts) => {
-                for (at, length) in parts {
-                    self.copy(&file, *at, *length, members)?;
-                }
-                fs::ftruncate(&file, member.size)?;
-            }
-        }
-        self.own(file.as_fd(), stamp)?;
-        self.attributes(file.as_fd(), member)?;
-        fs::futimens(&file, &times(stamp))?;
-        Ok(())
-    }
-
-    /// Copies contents to an offset of a file.
-    fn copy(&mut self, to: &OwnedFd, at: u64, length: u64, from: &mut Members<'_>) -> Result<(), Failure> {
-        let (mut at, end) = (at, at + length);
-        while at < end {
-            let most = self.buffer.len().min(usize::try_from(end - at).unwrap_or(usize::MAX));
-            let read = from.read(&mut self.buffer[..most]).map_err(Failure::Archive)?;
-            if read == 0 {
-                break;
-            }
-            let mut part = &self.buffer[..read];
-            while !part.is_empty() {
-                let n = fs_write(to, part, at)?;
-                part = &part[n..];
-                at += n as u64;
-            }
-            (self.progress)(self.summary.amount);
-        }
-        Ok(())
-    }
-
-    fn folder(&mut self, parent: BorrowedFd<'_>, name: &[u8], member: &Member) -> Result<(), Failure> {
-        match fs::mkdirat(parent, name, Mode::RWXU) {
-            Ok(()) => {}
-            Err(Errno::EXIST) => match kind_of(parent, name)? {
-                FileType::Directory => {}
-                other => return Err(Refusal::InTheWay(word(other).into()).into()),
-            },
-            Err(e) => return Err(e.into()),
-        }
-        if !member.attributes.is_empty() {
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let fd = fs::openat(parent, name, flags, Mode::empty())?;
-            self.attributes(fd.as_fd(), member)?;
-        }
-        Ok(())
-    }
-
-    fn symlink(
-        &mut self,
-        parent: BorrowedFd<'_>,
-        name: &[u8],
-        member: &Member,
-        stamp: &Stamp,
-    ) -> Result<(), Failure> {
-        // Where it points is no matter: whoever follows it later does so inside the zone.
-        let target = &member.link[..];
-        if target.is_empty() || target.len() > 4095 || target.contains(&0) {
-            return Err(Refusal::BadTarget.into());
-        }
-        in_place(parent, name, || fs::symlinkat(target, parent, name))?;
-        if self.rules.owners == Owners::Kept {
-            let (uid, gid) = (Uid::from_raw(stamp.uid), Gid::from_raw(stamp.gid));
-            fs::chownat(parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
-        }
-        fs::utimensat(parent, name, &times(stamp), AtFlags::SYMLINK_NOFOLLOW)?;
-        Ok(())
-    }
-
-    /// Gives a file or symbolic link that is there already (it is not followed) one more name.
-    fn hard_link(&mut self, parent: BorrowedFd<'_>, name: &[u8], member: &Member) -> Result<(), Failure> {
-        let shown = || String::from_utf8_lossy(&member.link).into_owned();
-        let target = clean(&member.link).map_err(|_| Refusal::LinkOutside(shown()))?;
-        let (folder, file) = target
-            .iter()
-            .rposition(|b| *b == b'/')
-            .map_or((&b""[..], &target[..]), |slash| (&target[..slash], &target[slash + 1..]));
-        let folder = open_folder(self.dir, folder).map_err(|e| match e {
-            Errno::LOOP | Errno::NOTDIR | Errno::XDEV => Failure::from(Refusal::LinkOutside(shown())),
-            Errno::NOENT => Refusal::LinkMissing(shown()).into(),
-            e => e.into(),
-        })?;
-        let missing =
-            |e| if e == Errno::NOENT { Refusal::LinkMissing(shown()).into() } else { Failure::from(e) };
-        let old = stat(folder.as_fd(), file).map_err(missing)?;
-        if FileType::from_raw_mode(old.st_mode) == FileType::Directory {
-            return Err(Refusal::InTheWay("a folder".into()).into());
-        }
-        match stat(parent, name) {
-            // A link to itself: making room for it would remove its only name.
-            Ok(new) if (new.st_dev, new.st_ino) == (old.st_dev, old.st_ino) => return Ok(()),
-            Ok(_) | Err(Errno::NOENT) => {}
-            Err(e) => return Err(e.into()),
-        }
-        in_place(parent, name, || fs::linkat(&folder, file, parent, name, AtFlags::empty()))
-    }
-
-    fn fifo(&mut self, parent: BorrowedFd<'_>, name: &[u8], stamp: &Stamp) -> Result<(), Failure> {
-        let mode = Mode::RUSR | Mode::WUSR;
-        in_place(parent, name, || fs::mknodat(parent, name, FileType::Fifo, mode, 0))?;
-        // Does not wait for a writer, and acts on nothing else that somebody may have put there meanwhile.
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = fs::openat(parent, name, flags, Mode::empty())?;
-        if FileType::from_raw_mode(fs::fstat(&fd)?.st_mode) != FileType::Fifo {
-            return Err(Refusal::InTheWay("something else".into()).into());
-        }
-        self.own(fd.as_fd(), stamp)?;
-        fs::futimens(&fd, &times(stamp))?;
-        Ok(())
-    }
-
-    /// Owner, then mode: chown(2) clears the set-id bits.
-    fn own(&self, fd: BorrowedFd<'_>, stamp: &Stamp) -> Result<(), Errno> {
-        if self.rules.owners == Owners::Kept {
-            fs::fchown(fd, Some(Uid::from_raw(stamp.uid)), Some(Gid::from_raw(stamp.gid)))?;
-        }
-        fs::fchmod(fd, Mode::from_raw_mode(stamp.mode))
-    }
-
-    /// Extended attributes, after the owner: chown(2) and writing clear file capabilities.
-    fn attributes(&mut self, fd: BorrowedFd<'_>, member: &Member) -> Result<(), Errno> {
-        for (name, value) in &member.attributes {
-            let capability = name == b"security.capability" && self.rules.owners == Owners::Kept;
-            let keep = (capability || name.starts_with(b"user.")) && !name.contains(&0);
-            match keep.then(|| fs::fsetxattr(fd, &name[..], value, XattrFlags::empty())) {
-                Some(Ok(())) => {}
-                None | Some(Err(Errno::NOTSUP)) => self.summary.attributes_dropped += 1,
-                Some(Err(e)) => return Err(e),
-            }
-        }
-        Ok(())
-    }
-
     /// Modes, owners and times of the folders, the innermost first.
     fn finish_folders(&mut self) -> Result<(), ArchiveError> {
         self.parent = None;
@@ -378,83 +196,10 @@ impl<'a> Unpacker<'a> {
     }
 }
 
-/// A name as a path below the folder: no empty parts, no `.`; empty for the folder itself.
-fn clean(name: &[u8]) -> Result<Vec<u8>, Refusal> {
-    if name.is_empty() || name.contains(&0) {
-        return Err(Refusal::BadName);
-    }
-    if name.starts_with(b"/") {
-        return Err(Refusal::Absolute);
-    }
-    let parts: Vec<&[u8]> = name.split(|b| *b == b'/').filter(|p| !p.is_empty() && *p != b".").collect();
-    if parts.contains(&&b".."[..]) {
-        return Err(Refusal::DotDot);
-    }
-    let path = parts.join(&b'/');
-    if path.len() > 4095 || parts.iter().any(|part| part.len() > 255) {
-        return Err(Refusal::TooLong);
-    }
-    Ok(path)
-}
-
-fn open_folder(dir: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
-    let path = if path.is_empty() { b"." } else { path };
-    fs::openat2(dir, path, FOLDER, Mode::empty(), INSIDE)
-}
-
 /// What a failure to open a parent means.
 fn through(e: Errno) -> Failure {
     match e {
         Errno::LOOP | Errno::NOTDIR => Refusal::ThroughSymlink.into(),
         e => e.into(),
     }
-}
-
-fn stat(parent: BorrowedFd<'_>, name: &[u8]) -> Result<fs::Stat, Errno> {
-    fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
-}
-
-fn kind_of(parent: BorrowedFd<'_>, name: &[u8]) -> Result<FileType, Errno> {
-    Ok(FileType::from_raw_mode(stat(parent, name)?.st_mode))
-}
-
-fn word(kind: FileType) -> &'static str {
-    match kind {
-        FileType::Directory => "a folder",
-        FileType::Symlink => "a symbolic link",
-        FileType::RegularFile => "a file",
-        _ => "something else",
-    }
-}
-
-/// Makes something that must not exist yet, after removing what is there unless that is a folder.
-fn in_place<T>(
-    parent: BorrowedFd<'_>,
-    name: &[u8],
-    make: impl Fn() -> Result<T, Errno>,
-) -> Result<T, Failure> {
-    match make() {
-        Err(Errno::EXIST) => {}
-        other => return Ok(other?),
-    }
-    match fs::unlinkat(parent, name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => Ok(make()?),
-        Err(Errno::ISDIR) => Err(Refusal::InTheWay("a folder".into()).into()),
-        Err(e) => Err(e.into()),
-    }
-}
-
-fn fs_write(to: &OwnedFd, bytes: &[u8], at: u64) -> Result<usize, Errno> {
-    loop {
-        match rustix::io::pwrite(to, bytes, at) {
-            Err(Errno::INTR) => {}
-            other => return other,
-        }
-    }
-}
-
-/// Both times set to the entry's: an access time of its own is not kept.
-fn times(stamp: &Stamp) -> Timestamps {
-    let time = Timespec { tv_sec: stamp.mtime.0, tv_nsec: stamp.mtime.1.into() };
-    Timestamps { last_access: time, last_modification: time }
 }
