@@ -41,8 +41,9 @@ const LEFT_OUT: [&str; 5] = [
 ];
 
 /// Not into the image: neither how this host reaches its mirror, nor that documentation is left out, is meant
-/// for what the zone installs later.
-const FORGET: &str = r#"rm -f "$1"/etc/apt/apt.conf.d/99mmdebstrap "$1"/etc/dpkg/dpkg.cfg.d/99mmdebstrap"#;
+/// for what the zone installs later; and mmdebstrap copies the host's own name and resolver, which a zone under
+/// systemd would take for its own.
+const FORGET: &str = r#"cd "$1" && rm -f etc/apt/apt.conf.d/99mmdebstrap etc/dpkg/dpkg.cfg.d/99mmdebstrap etc/hostname etc/resolv.conf"#;
 
 /// Settings of the host's apt that say how a mirror is reached, and how its files are judged by their date.
 const REACH: [&str; 6] = [
