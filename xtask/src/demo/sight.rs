@@ -53,6 +53,7 @@ fn allowed(key: &str, own: &str) -> Option<String> {
     match key {
         "marked processes" | "marked files" => Some(own.to_owned()),
         "network links" => Some("lo".to_owned()),
+        "host name" => Some(own.to_owned()),
         "block devices" => Some(String::new()),
         "can signal the host" | "can read its log" | "can change its memory" => Some("no".to_owned()),
         _ => None,
