@@ -76,3 +76,21 @@ fn structure(kernel: &Result<Btf, String>, name: &str) -> Result<(), String> {
     let kernel = kernel.as_ref().map_err(String::clone)?;
     kernel.structure(name).map(drop).map_err(|e| e.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::print_stdout, reason = "tests say what they found")]
+    fn what_the_programs_need_is_there_where_they_load() {
+        let found = probe();
+        found.iter().for_each(|(subject, result)| println!("{subject}: {result:?}"));
+        if rustix::process::geteuid().is_root() {
+            // The other tests load the real programs; this says the same of the kinds they are.
+            assert!(found.iter().take(5).all(|(_, result)| result.is_ok()));
+        } else {
+            assert!(found.iter().any(|(_, result)| result.is_err()), "loading programs takes root");
+        }
+    }
+}

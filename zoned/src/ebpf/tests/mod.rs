@@ -8,4 +8,5 @@ mod cost;
 mod devices;
 mod events;
 mod host;
+mod naming;
 mod takeover;
