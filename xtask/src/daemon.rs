@@ -4,6 +4,10 @@
 
 use crate::{progress, workspace};
 use anyhow::{Context as _, Result, bail, ensure};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde_json::Value;
 use std::{
     fs::{self, DirBuilder, File},
@@ -15,6 +19,8 @@ use std::{
 };
 
 const START_LIMIT: Duration = Duration::from_secs(30);
+/// The longest that one zonectl may take, in seconds; the longest is the download of a Debian suite.
+const ASK_LIMIT: u32 = 600;
 
 /// A running daemon. Dropping it removes everything it has made.
 pub(crate) struct Daemon {
@@ -112,9 +118,10 @@ impl Daemon {
         zonectl
     }
 
-    /// Runs zonectl, which must succeed; its standard output.
+    /// Runs zonectl, which must succeed in ten minutes; its standard output.
     pub(crate) fn ask(&self, args: &[&str]) -> Result<String> {
-        let output = self.zonectl(args.iter().copied()).output().context("cannot run zonectl")?;
+        let output =
+            limited(&self.zonectl(args.iter().copied()), ASK_LIMIT).output().context("cannot run zonectl")?;
         let complaint = String::from_utf8_lossy(&output.stderr);
         ensure!(
             output.status.success(),
@@ -135,6 +142,35 @@ impl Daemon {
 
     fn log(&self) -> PathBuf {
         self.folder.join("log")
+    }
+}
+
+/// The same command, ended after so many seconds; then it fails with status 124.
+pub(crate) fn limited(command: &Command, seconds: u32) -> Command {
+    let mut limited = Command::new("timeout");
+    limited
+        .arg("--kill-after=5")
+        .arg(seconds.to_string())
+        .arg(command.get_program())
+        .args(command.get_args())
+        .stdin(Stdio::null());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => limited.env(name, value),
+            None => limited.env_remove(name),
+        };
+    }
+    limited
+}
+
+/// Asks a [`limited`] command to end, if it has not, and waits until it has.
+pub(crate) fn end(child: &mut Child) {
+    // Not yet waited for, so the id is still its own.
+    if let Ok(None) = child.try_wait()
+        && let Ok(pid) = i32::try_from(child.id())
+    {
+        let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        let _ = child.wait();
     }
 }
 

@@ -50,7 +50,11 @@ impl Zone {
     pub(crate) fn boot(&mut self, way: Way) -> Result<[SystemTime; 3]> {
         let request = SystemTime::now();
         match way {
-            Way::Command => drop(self.daemon.ask(&["--quiet", "boot", NAME])?),
+            Way::Command => {
+                let status =
+                    self.daemon.zonectl(["--quiet", "boot", NAME]).status().context("cannot run zonectl")?;
+                ensure!(status.success(), "zonectl boot failed ({status})");
+            }
             Way::Call => drop(self.connection.call("Do", json!({ "zone": NAME, "verb": "boot" }))?),
         }
         let exit = self.halted.recv_timeout(EXIT_LIMIT).context("the zone did not halt")?;

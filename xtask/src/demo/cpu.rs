@@ -5,7 +5,10 @@ use super::{
     narrator::Narrator,
     zones::{ZONES, in_zone},
 };
-use crate::{daemon::Daemon, progress};
+use crate::{
+    daemon::{Daemon, end},
+    progress,
+};
 use anyhow::{Context as _, Result, ensure};
 use std::{
     process::Child,
@@ -148,8 +151,7 @@ impl Workers {
 impl Drop for Workers {
     fn drop(&mut self) {
         for (_, worker) in &mut self.0 {
-            // One that has ended by itself needs nothing.
-            let _ = worker.kill().and_then(|()| worker.wait());
+            end(worker);
         }
     }
 }

@@ -4,7 +4,7 @@
 //! marks of all places, and for the host's hardware, log and settings; a zone may find its own marks and no more.
 
 use super::zones::{ZONES, in_zone};
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, end};
 use anyhow::{Context as _, Result, ensure};
 use comfy_table::{Table, presets};
 use std::{
@@ -153,8 +153,7 @@ impl Marks {
 impl Drop for Marks {
     fn drop(&mut self) {
         for child in std::iter::once(&mut self.host).chain(&mut self.zones) {
-            // One that has ended by itself needs nothing.
-            let _ = child.kill().and_then(|()| child.wait());
+            end(child);
         }
     }
 }

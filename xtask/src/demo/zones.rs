@@ -1,7 +1,10 @@
 //! The demo's three zones, and their way in and out.
 
 use super::narrator::Narrator;
-use crate::{daemon::Daemon, progress};
+use crate::{
+    daemon::{Daemon, limited},
+    progress,
+};
 use anyhow::{Context as _, Result, ensure};
 use std::{
     fs,
@@ -20,6 +23,7 @@ const CREATE: [&[&str]; 3] = [
     &["create", "systemd", "--image", "debian:bookworm"],
 ];
 
+const SCRIPT_LIMIT: u32 = 60;
 const SYSTEMD_LIMIT: Duration = Duration::from_secs(60);
 
 /// Creates, installs and boots all three.
@@ -42,8 +46,9 @@ fn systemd_settled(daemon: &Daemon) -> Result<String> {
     let deadline = Instant::now() + SYSTEMD_LIMIT;
     loop {
         // It exits with 1 for any state but `running`, and is not there yet in its first moments.
-        let mut ask = daemon.zonectl(["exec", "-T", "-n", "systemd", "--", "systemctl", "is-system-running"]);
-        let output = ask.output().context("cannot run zonectl")?;
+        let output = in_zone(daemon, "systemd", "systemctl is-system-running")
+            .output()
+            .context("cannot run zonectl")?;
         let state = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         if state == "running" || state == "degraded" {
             return Ok(state);
@@ -81,7 +86,7 @@ fn mounts_below(folder: &Path) -> Result<Vec<String>> {
         .collect())
 }
 
-/// A command in a zone, with no terminal and no input.
+/// A script in a zone, with no terminal and no input, and at most a minute.
 pub(crate) fn in_zone(daemon: &Daemon, zone: &str, script: &str) -> Command {
-    daemon.zonectl(["exec", "-T", "-n", zone, "--", "/bin/sh", "-c", script])
+    limited(&daemon.zonectl(["exec", "-T", "-n", zone, "--", "/bin/sh", "-c", script]), SCRIPT_LIMIT)
 }
