@@ -7,8 +7,7 @@
 //! returns, which does not load), fields of kernel structures by offsets that user space resolves from BTF, and no
 //! atomic read-modify-write where a per-CPU value will do.
 
-#![no_std]
-#![no_main]
+#![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 mod account;
 mod device;
@@ -42,7 +41,12 @@ fn active() -> bool {
 #[unsafe(link_section = "license")]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 
+#[cfg(target_arch = "bpf")]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
 }
+
+/// For the host this is only checked, as any other crate is.
+#[cfg(not(target_arch = "bpf"))]
+fn main() {}

@@ -52,7 +52,7 @@ pub mod global {
     pub const LEVEL: &str = "ZONE_LEVEL";
     /// Which generation of programs these are: they work while [`crate::Meta::active`] says the same.
     pub const GENERATION: &str = "ZONE_GENERATION";
-    /// 1 if `sched_process_exit` says whether the whole process ended (Linux 6.17).
+    /// 1 if `sched_process_exit` says whether the whole process ended.
     pub const SAYS_GROUP_DEAD: &str = "SAYS_GROUP_DEAD";
     /// Byte offsets of fields: constant, type and path.
     pub const OFFSETS: [(&str, &str, &str); 7] = [

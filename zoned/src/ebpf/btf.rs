@@ -69,7 +69,7 @@ pub(super) struct Btf {
 }
 
 impl Btf {
-    /// Types of some kinds can be found by name.
+    /// Structures and typedefs can be found by name at once; functions, of which there are most, are searched for.
     pub(super) fn parse(bytes: Vec<u8>) -> Result<Self, BtfError> {
         let mut btf = Btf { bytes, types: Vec::new(), strings: 0, by_name: HashMap::new() };
         if btf.u32(0)? as u16 != MAGIC {
@@ -84,7 +84,7 @@ impl Btf {
         while at < types + types_len {
             let t = Type { at, name: btf.u32(at)?, info: btf.u32(at + 4)?, size_or_type: btf.u32(at + 8)? };
             at += 12 + extra_bytes(t).ok_or(BtfError::Malformed(at))?;
-            if matches!(t.kind(), STRUCT | TYPEDEF | FUNC) {
+            if matches!(t.kind(), STRUCT | TYPEDEF) {
                 let name = btf.string(t.name)?.to_owned();
                 btf.by_name.entry((t.kind(), name)).or_insert(btf.types.len() as u32);
             }
@@ -114,7 +114,9 @@ impl Btf {
 
     /// Id of a function.
     pub(super) fn function(&self, name: &str) -> Result<u32, BtfError> {
-        self.named(FUNC, name, "function")
+        let is = |t: &Type| t.kind() == FUNC && self.string(t.name).is_ok_and(|own| own == name);
+        let id = self.types.iter().position(is);
+        id.map(|id| id as u32).ok_or_else(|| BtfError::NoType(format!("function {name}")))
     }
 
     /// Id of the typedef that a program on this tracepoint is attached by.

@@ -35,7 +35,7 @@ impl Constants {
 
     fn from_btf(kernel: Vec<u8>, level: u32, generation: u32) -> Result<Self, btf::BtfError> {
         let kernel = btf::Btf::parse(kernel)?;
-        // The second argument says whether the whole process ended (6.17); before, there was one argument.
+        // The second argument says whether the whole process ended on newer kernels; before, there was one argument.
         let says = kernel.tracepoint_arguments("sched_process_exit")? > 1;
         let mut values = vec![
             (names::global::LEVEL, level),
