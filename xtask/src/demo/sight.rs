@@ -16,7 +16,7 @@ use std::{
 
 const MARK_LIMIT: Duration = Duration::from_secs(10);
 /// How many seconds the marked processes sleep; the decimal place is the number of the place.
-const MARK: &str = "4242";
+const MARK: &str = "242";
 
 /// Prints `KEY<tab>VALUE` for each look. `FOLDER` is where the host's marked file is, `PID` the host's marked
 /// process. Shell and coreutils only: it runs in every root.
