@@ -193,6 +193,7 @@ impl Actor {
         if let Some(steps) = request.as_ref().and_then(|r| r.steps.clone()) {
             work.listen(steps);
         }
+        tracing::debug!(zone = self.name(), %verb, "begins");
         change(&self.host, &self.status, |status| status.doing = Some(verb));
         let task = tokio::spawn(operation::run(work.clone(), task));
         self.operation =
@@ -213,6 +214,7 @@ impl Actor {
     /// Answers all who waited. True if the zone is no more.
     fn finish(&mut self, result: Result<Option<String>, ApiError>) -> bool {
         let Some(operation) = self.operation.take() else { return false };
+        tracing::debug!(zone = self.name(), verb = %operation.verb, "ends");
         change(&self.host, &self.status, |status| status.doing = None);
         let deleted = operation.verb == Verb::Delete && result.is_ok();
         let state = (!deleted).then(|| self.status.borrow().state);

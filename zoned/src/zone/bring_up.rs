@@ -157,13 +157,18 @@ fn launch(host: &Host, status: &Status, until: Until) -> Result<(Child, u64), Bo
     record.save(&folder.run())?;
     let tag = identity.tag();
     let cgroups = host.tree.create(&tag, status.ids)?;
+    tracing::debug!(zone = %identity.name, "groups are made");
     let id = host.tree.id(&tag)?;
     host.metering.assign(&identity, id, &status.config).map_err(BootError::Metering)?;
+    tracing::debug!(zone = %identity.name, "it is metered");
+    let name = identity.name.clone();
     let plan = make_plan(host, status, identity, cgroups, &folder)?;
     let data = serde_json::to_vec(&plan).map_err(io::Error::from);
     data.and_then(|data| atomic::write(&folder.plan(), &data, atomic::Keep::ThroughExit))
         .map_err(BootError::folder(&folder.plan(), "write"))?;
+    tracing::debug!(zone = %name, "the plan is written");
     let child = spawn_monitor(host, &folder, until)?;
+    tracing::debug!(zone = %name, monitor = child.id(), "the monitor is started");
     record.monitor = Process::of(child.id());
     record.save(&folder.run())?;
     Ok((child, record.booted_ms))
@@ -245,6 +250,7 @@ async fn rise(work: &Work, mut child: Child, booted_ms: u64, until: Until) -> Re
             return Err(e.into());
         }
     };
+    tracing::debug!(monitor = tether.pid, "the monitor answers");
     work.change(|status| status.run = Some(Run { tether: tether.clone(), booted_ms }));
     follow(work, &tether, until).await
 }
