@@ -9,11 +9,9 @@ use crate::ebpf::{DeviceRule, EbpfError, STANDARD_DEVICES};
 fn tried(zone: &Zone) -> String {
     let node = format!("/tmp/zt-ebpf-node-{}", zone.uuid);
     let script = format!(
-        "exec 2>/tmp/zt-ebpf-err-{0}; rm -f /tmp/zt-ebpf-err-{0}
-         (: < /dev/null) && printf n; (: > /dev/null) && printf N; (: < /dev/zero) && printf z
+        "(: < /dev/null) && printf n; (: > /dev/null) && printf N; (: < /dev/zero) && printf z
          (head -c1 /dev/urandom > /dev/full) || printf f; (: < /dev/kmsg) && printf k
-         mknod {node} c 1 3 && printf m; rm -f {node}",
-        zone.uuid
+         mknod {node} c 1 3 && printf m; rm -f {node}"
     );
     let mut shells = [zone.shell("payload", &script)];
     go(&mut shells);

@@ -101,6 +101,7 @@ impl Zone {
             .args(["-c", &format!("set -e; {groups}read go; set +e; {script}")])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap()
     }
