@@ -20,9 +20,6 @@ use crate::{
     },
 };
 
-/// Events in one reply.
-const BATCH: usize = 256;
-
 /// Most of a console's log that is sent, in bytes.
 const CONSOLE_TEXT: usize = 1 << 20;
 
@@ -48,10 +45,10 @@ impl From<ApiError> for Answering {
     }
 }
 
-type Answered = Result<(Reply, Vec<OwnedFd>), Answering>;
+pub(super) type Answered = Result<(Reply, Vec<OwnedFd>), Answering>;
 
 impl Daemon {
-    fn host(&self) -> &Arc<Host> {
+    pub(super) fn host(&self) -> &Arc<Host> {
         &self.zones.host
     }
 
@@ -195,57 +192,6 @@ impl Daemon {
             Ok(String::from_utf8_lossy(text.get(from..).unwrap_or_default()).into_owned())
         })
         .await?
-    }
-
-    async fn events(
-        &self,
-        wanted: impl Fn(&zoned_api::Event) -> bool,
-        since: u64,
-        processes: bool,
-        follow: bool,
-        client: &mut Client,
-        calls: &mut Calls,
-    ) -> Answered {
-        let follow = follow && client.more;
-        let (mut events, missed, following) = self.host().journal.read(since, processes, follow);
-        events.retain(&wanted);
-        let Some(mut following) = following else {
-            return self.kept_events(events, missed, client).await;
-        };
-        let batch = Reply::Events { events, missed };
-        client.next(&batch).await.map_err(Answering::Gone)?;
-        loop {
-            tokio::select! {
-                next = following.next() => {
-                    let Some((event, missed)) = next else { return Ok((Reply::Events { events: vec![], missed: 0 }, vec![])) };
-                    if wanted(&event) || missed > 0 {
-                        let events = Some(event).into_iter().filter(&wanted).collect();
-                        client.next(&Reply::Events { events, missed }).await.map_err(Answering::Gone)?;
-                    }
-                }
-                // A follower that says anything more breaks the rules; one that goes ends the stream.
-                call = calls.receive_call::<serde::de::IgnoredAny>() => {
-                    return Err(Answering::Gone(call.err().unwrap_or(zlink::Error::SocketRead)));
-                }
-            }
-        }
-    }
-
-    async fn kept_events(&self, events: Vec<zoned_api::Event>, missed: u64, client: &mut Client) -> Answered {
-        if !client.more {
-            return Ok((Reply::Events { events, missed }, Vec::new()));
-        }
-        let mut batches = events.chunks(BATCH).map(<[_]>::to_vec);
-        let mut last = batches.next().unwrap_or_default();
-        let mut missed = missed;
-        for batch in batches {
-            let reply = Reply::Events {
-                events: std::mem::replace(&mut last, batch),
-                missed: std::mem::take(&mut missed),
-            };
-            client.next(&reply).await.map_err(Answering::Gone)?;
-        }
-        Ok((Reply::Events { events: last, missed }, Vec::new()))
     }
 }
 

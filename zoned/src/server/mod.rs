@@ -10,6 +10,7 @@
 mod call;
 mod connection;
 mod describe;
+mod follow;
 mod methods;
 mod stream;
 

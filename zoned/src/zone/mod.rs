@@ -6,6 +6,7 @@ pub mod autoboot;
 mod bring_up;
 mod configure;
 mod halt;
+mod launch;
 pub mod operation;
 mod pause;
 pub mod recovery;

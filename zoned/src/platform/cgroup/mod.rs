@@ -101,7 +101,6 @@ trait Controllers: Send + Sync + std::fmt::Debug {
 /// The groups of all zones on this host.
 #[derive(Debug)]
 pub struct Tree {
-    root: PathBuf,
     parent: PathBuf,
     controllers: Box<dyn Controllers>,
 }
@@ -121,14 +120,9 @@ impl Tree {
         let parent = root.join(name);
         let controllers: Box<dyn Controllers> = match legacy {
             Some(legacy) => Box::new(legacy),
-            None => Box::new(Unified::new(root.clone(), name)),
+            None => Box::new(Unified::new(root, name)),
         };
-        Ok(Self { root, parent, controllers })
-    }
-
-    /// Where cgroup2 is mounted.
-    pub fn root(&self) -> &Path {
-        &self.root
+        Ok(Self { parent, controllers })
     }
 
     /// Parent of all zones in the cgroup2 tree.
