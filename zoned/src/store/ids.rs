@@ -38,13 +38,23 @@ impl Ids {
         if let Some((base, _)) = given.iter().find(|(_, owner)| owner == &zone.to_string()) {
             return Ok(IdRange { base: *base, count: IDS });
         }
-        let taken: Vec<(u64, u64)> =
-            given.iter().map(|(base, _)| (u64::from(*base), u64::from(IDS))).collect();
-        let base = free(&[taken, host_ids(Path::new("/etc"))].concat()).ok_or(StoreError::NoIds)?;
-        let link = self.folder.join(base.to_string());
-        symlink(zone.to_string(), &link).map_err(StoreError::io(&link, "make"))?;
-        sync_folder(&self.folder).map_err(StoreError::io(&self.folder, "write to disk"))?;
-        Ok(IdRange { base, count: IDS })
+        let mut taken = host_ids(Path::new("/etc"));
+        taken.extend(given.iter().map(|(base, _)| (u64::from(*base), u64::from(IDS))));
+        loop {
+            let base = free(&taken).ok_or(StoreError::NoIds)?;
+            let link = self.folder.join(base.to_string());
+            match symlink(zone.to_string(), &link) {
+                // Somebody was faster.
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                    taken.push((u64::from(base), u64::from(IDS)))
+                }
+                Err(e) => return Err(StoreError::io(&link, "make")(e)),
+                Ok(()) => {
+                    sync_folder(&self.folder).map_err(StoreError::io(&self.folder, "write to disk"))?;
+                    return Ok(IdRange { base, count: IDS });
+                }
+            }
+        }
     }
 
     /// Takes a zone's range back.
@@ -114,6 +124,23 @@ mod tests {
         assert!(sorted.windows(2).all(|w| w[1] - w[0] >= IDS));
         ids.free(&zones[3]).unwrap();
         assert_eq!(ids.of(&Uuid::new_v4()).unwrap().base, first[3], "a freed range is given again");
+    }
+
+    #[test]
+    fn zones_made_at_one_moment_get_different_ranges() {
+        let (_keep, ids) = ids();
+        let start = std::sync::Barrier::new(16);
+        let ask = || {
+            start.wait();
+            ids.of(&Uuid::new_v4()).unwrap().base
+        };
+        let mut bases: Vec<u32> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..16).map(|_| scope.spawn(ask)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        bases.sort_unstable();
+        bases.dedup();
+        assert_eq!(bases.len(), 16);
     }
 
     #[test]
