@@ -1,4 +1,8 @@
 //! Counting tests by what libtest prints.
+//!
+//! libtest knows no test that found nothing to test on this machine. Here such a test prints a line `skipped: WHY` and
+//! returns; run with `--show-output` libtest shows that line below the test's name, and it counts as skipped, not as
+//! passed.
 
 use std::ops::AddAssign;
 
@@ -12,17 +16,10 @@ pub(crate) struct Tally {
 
 impl Tally {
     /// Reads `test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.01s`.
-    pub(crate) fn read(line: &str) -> Option<Self> {
+    fn read(line: &str) -> Option<Self> {
         let counts = line.trim().strip_prefix("test result: ")?.split_once(". ")?.1;
         let count = |what: &str| counts.split("; ").find_map(|c| c.strip_suffix(what)?.trim().parse().ok());
         Some(Self { passed: count("passed")?, failed: count("failed")?, skipped: count("ignored")? })
-    }
-
-    /// Turns tests that passed only because they found nothing to test on this machine into skipped ones.
-    pub(crate) fn skip(&mut self, tests: u64) {
-        let tests = tests.min(self.passed);
-        self.passed -= tests;
-        self.skipped += tests;
     }
 }
 
@@ -37,6 +34,38 @@ impl AddAssign for Tally {
 impl std::fmt::Display for Tally {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
+    }
+}
+
+/// Reads the output of test programs, one after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Reader {
+    pub(crate) tally: Tally,
+    /// Tests that were skipped, each with the reason.
+    pub(crate) skipped: Vec<String>,
+    /// The test whose output is being read.
+    test: Option<String>,
+    /// Skips of the program whose result has not been read yet.
+    pending: u64,
+}
+
+impl Reader {
+    pub(crate) fn line(&mut self, line: &str) {
+        if let Some(test) = line.strip_prefix("---- ").and_then(|rest| rest.strip_suffix(" stdout ----")) {
+            self.test = Some(test.to_owned());
+        } else if let Some(why) = line.strip_prefix("skipped: ") {
+            // A test is skipped once, whatever else it says.
+            if let Some(test) = self.test.take() {
+                self.skipped.push(format!("{test}: {why}"));
+                self.pending += 1;
+            }
+        } else if let Some(mut result) = Tally::read(line) {
+            let skips = std::mem::take(&mut self.pending).min(result.passed);
+            result.passed -= skips;
+            result.skipped += skips;
+            self.tally += result;
+            self.test = None;
+        }
     }
 }
 
@@ -57,8 +86,13 @@ mod tests {
 
     #[test]
     fn a_skip_is_not_a_pass() {
-        let mut tally = Tally { passed: 3, failed: 1, skipped: 0 };
-        tally.skip(2);
-        assert_eq!(tally.to_string(), "1 passed, 1 failed, 2 skipped");
+        let mut reader = Reader::default();
+        let output = "successes:\n\n---- a::b stdout ----\nskipped: takes root\nskipped: twice\n\n---- c stdout ----\n\
+                      measured 3\n\ntest result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; \
+                      finished in 1s\nskipped: nobody said this\n\
+                      test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1s";
+        output.lines().for_each(|line| reader.line(line));
+        assert_eq!(reader.tally.to_string(), "3 passed, 0 failed, 2 skipped");
+        assert_eq!(reader.skipped, ["a::b: takes root"]);
     }
 }

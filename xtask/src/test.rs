@@ -1,19 +1,17 @@
 //! `cargo xtask test`: unit tests everywhere, then the integration tests against the built binaries.
 //!
 //! An integration test finds the binaries in the folder `ZONES_BIN`, and downloads of earlier runs in `ZONES_CACHE`.
-//! One that finds its machine lacking returns after appending a line `NAME: WHY` to the file `ZONES_SKIPS`: libtest
-//! calls it passed, the summary does not.
+//! A test that finds its machine lacking prints `skipped: WHY` and returns.
 
 use crate::{
     build::{self, Profile},
     progress::seconds,
     setup::{self, Purpose},
-    tally::Tally,
+    tally::{Reader, Tally},
     workspace,
 };
 use anyhow::{Context as _, Result, bail};
 use std::{
-    fs,
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -41,6 +39,8 @@ struct Stage {
     name: &'static str,
     took: Duration,
     tally: Tally,
+    /// Tests that were skipped, with the reason.
+    skipped: Vec<String>,
     /// Some test program failed, crashed, or did not compile.
     broken: bool,
 }
@@ -51,9 +51,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if args.topics.is_empty() {
         stages.push(unit_tests(args)?);
     }
-    let skips = workspace::root().join("target/xtask/skipped.txt");
     if setup::is_root() {
-        stages.push(integration_tests(args, &binaries, &skips)?);
+        stages.push(integration_tests(args, &binaries)?);
     } else {
         println!("integration tests: skipped, they need root");
     }
@@ -63,7 +62,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 /// Set-up and build, timed; the folder of the binaries.
 fn prepare(stages: &mut Vec<Stage>) -> Result<PathBuf> {
     let mut timed = |name, begun: Instant| {
-        stages.push(Stage { name, took: begun.elapsed(), tally: Tally::default(), broken: false });
+        stages.push(Stage {
+            name,
+            took: begun.elapsed(),
+            tally: Tally::default(),
+            skipped: Vec::new(),
+            broken: false,
+        });
     };
     let begun = Instant::now();
     setup::ensure(&[Purpose::Build, Purpose::Test])?;
@@ -81,25 +86,16 @@ fn unit_tests(args: &Args) -> Result<Stage> {
     stage("unit tests", pass_on(&mut cargo, args))
 }
 
-fn integration_tests(args: &Args, binaries: &Path, skips: &Path) -> Result<Stage> {
-    let folder = skips.parent().unwrap_or(workspace::root());
-    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    fs::write(skips, "").with_context(|| format!("cannot write {}", skips.display()))?;
+fn integration_tests(args: &Args, binaries: &Path) -> Result<Stage> {
     let mut cargo = workspace::cargo();
     cargo.args(["test", "--no-fail-fast", "--package", INTEGRATION]);
     cargo.args(args.topics.iter().flat_map(|topic| ["--test", topic]));
-    cargo.env("ZONES_BIN", binaries).env("ZONES_SKIPS", skips).env("ZONES_CACHE", workspace::cache());
-    let mut stage = stage("integration tests", pass_on(&mut cargo, args))?;
-    let skipped = fs::read_to_string(skips).with_context(|| format!("cannot read {}", skips.display()))?;
-    for line in skipped.lines() {
-        println!("skipped: {line}");
-    }
-    stage.tally.skip(skipped.lines().count() as u64);
-    Ok(stage)
+    cargo.env("ZONES_BIN", binaries).env("ZONES_CACHE", workspace::cache());
+    stage("integration tests", pass_on(&mut cargo, args))
 }
 
 fn pass_on<'a>(cargo: &'a mut Command, args: &Args) -> &'a mut Command {
-    cargo.arg("--");
+    cargo.args(["--", "--show-output"]);
     if args.long {
         cargo.arg("--include-ignored");
     }
@@ -112,24 +108,25 @@ fn stage(name: &'static str, cargo: &mut Command) -> Result<Stage> {
     println!("\n== {name}");
     let mut child =
         cargo.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot run cargo test")?;
-    let mut tally = Tally::default();
+    let mut reader = Reader::default();
     if let Some(output) = child.stdout.take() {
         for line in BufReader::new(output).split(b'\n') {
             let line = line?;
             let line = String::from_utf8_lossy(&line);
             println!("{line}");
-            tally += Tally::read(&line).unwrap_or_default();
+            reader.line(&line);
         }
     }
     let broken = !child.wait()?.success();
-    Ok(Stage { name, took: begun.elapsed(), tally, broken })
+    let Reader { tally, skipped, .. } = reader;
+    Ok(Stage { name, took: begun.elapsed(), tally, skipped, broken })
 }
 
 fn conclude(stages: &[Stage]) -> Result<()> {
     println!("\n== summary");
     let mut sum = Tally::default();
     for stage in stages {
-        let Stage { name, took, tally, broken } = stage;
+        let Stage { name, took, tally, skipped, broken } = stage;
         sum += *tally;
         // A program that crashed or did not compile has printed no result line.
         let note =
@@ -138,6 +135,7 @@ fn conclude(stages: &[Stage]) -> Result<()> {
             true => println!("{name:<18} {:>8}", seconds(*took)),
             false => println!("{name:<18} {:>8}  {tally}{note}", seconds(*took)),
         }
+        skipped.iter().for_each(|test| println!("    skipped: {test}"));
     }
     println!("{sum}");
     if stages.iter().any(|stage| stage.broken) {
