@@ -1,8 +1,9 @@
 //! Pipes for a command in a zone.
 //!
-//! A zone is handed pipes only: any other descriptor of the caller's (a folder, a device, a file of the host's)
-//! would be a way out. A stream that already is an anonymous pipe goes in as it is; the others get a pipe and a
-//! thread that carries the bytes.
+//! A zone is handed pipes made for the occasion, and a thread here carries the bytes of each. Any other descriptor
+//! of the caller's (a folder, a device, a file of the host's) would be a way out. Not even a pipe of the caller's goes
+//! in: a process left behind would keep it, read what is meant for the caller's next command, write into its
+//! output for as long as it likes, and could make it non-blocking for all who share it.
 
 use std::{
     io,
@@ -12,18 +13,15 @@ use std::{
 
 use anyhow::{Context, Result};
 use rustix::{
-    fs::{FileType, fstat, fstatfs},
+    fs::{Mode, OFlags, fstat, open},
     pipe::{PipeFlags, pipe_with},
-    stdio::{stderr, stdin, stdout},
+    stdio::{dup2_stdin, dup2_stdout, stderr, stdin, stdout},
 };
 use tokio::sync::oneshot;
 
 use super::pump;
 
-/// File system of anonymous pipes, magic.h. A named one is a file of the host's.
-const PIPEFS_MAGIC: u64 = 0x5049_5045;
-
-/// A stream that needs a pump.
+/// An output and where it goes.
 #[derive(Debug)]
 struct Output {
     name: &'static str,
@@ -44,15 +42,15 @@ impl Streams {
     /// From the caller's own streams; `no_stdin` gives an empty input.
     pub(crate) fn open(no_stdin: bool) -> Result<Self> {
         let mut outputs = Vec::new();
-        let (input, their_stdin) = input(no_stdin).context("stdin")?;
-        let their_stdout = output("stdout", stdout(), &mut outputs).context("stdout")?;
+        let (their_stdin, input) = pipe_with(PipeFlags::CLOEXEC).context("stdin")?;
+        let their_stdout = output(STDOUT, stdout(), &mut outputs).context(STDOUT)?;
         // Where both go to the same place one pipe keeps their order.
-        let shared = !outputs.is_empty() && same(stdout(), stderr());
-        let their_stderr = match shared {
+        let their_stderr = match same(stdout(), stderr()) {
             true => their_stdout.try_clone(),
             false => output("stderr", stderr(), &mut outputs),
         };
-        Ok(Self { given: vec![their_stdin, their_stdout, their_stderr.context("stderr")?], input, outputs })
+        let given = vec![their_stdin, their_stdout, their_stderr.context("stderr")?];
+        Ok(Self { given, input: (!no_stdin).then_some(input), outputs })
     }
 
     /// Starts the pumps. The zone's ends must have been sent and dropped by then, or no end of file is ever seen.
@@ -61,17 +59,36 @@ impl Streams {
         if let Some(to) = self.input {
             let hung_up = hung_up.try_clone().context("pipe")?;
             // Not waited for: it may sleep in a write that nobody reads any more.
-            thread::spawn(move || pump::feed(stdin(), to, hung_up, None));
+            thread::spawn(move || {
+                let fed = pump::feed(stdin(), to, hung_up, None);
+                // Whoever writes there is to see that nobody reads on. Without /dev/null it is seen at our end.
+                let _ = nowhere().map(dup2_stdin);
+                fed
+            });
         }
         let mut running = Vec::new();
-        for output in self.outputs {
+        for Output { name, from, to } in self.outputs {
             let hung_up = hung_up.try_clone().context("pipe")?;
             let (tell, told) = oneshot::channel();
-            running.push((output.name, told));
-            thread::spawn(move || tell.send(pump::drain(output.from, output.to, hung_up)));
+            running.push((name, told));
+            thread::spawn(move || {
+                let drained = pump::drain(from, to, hung_up);
+                // The command may have closed it long before it ends, and its reader is to know. Stderr stays, for
+                // what is to be said here.
+                if name == STDOUT {
+                    let _ = nowhere().map(dup2_stdout);
+                }
+                tell.send(drained)
+            });
         }
         Ok(Pumps { end, running })
     }
+}
+
+const STDOUT: &str = "stdout";
+
+fn nowhere() -> rustix::io::Result<OwnedFd> {
+    open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
 }
 
 /// Pumps at work.
@@ -98,26 +115,10 @@ impl Pumps {
     }
 }
 
-fn input(none: bool) -> io::Result<(Option<OwnedFd>, OwnedFd)> {
-    if !none && is_pipe(stdin())? {
-        return Ok((None, stdin().try_clone_to_owned()?));
-    }
-    let (theirs, ours) = pipe_with(PipeFlags::CLOEXEC)?;
-    Ok(((!none).then_some(ours), theirs))
-}
-
 fn output(name: &'static str, own: BorrowedFd<'_>, outputs: &mut Vec<Output>) -> io::Result<OwnedFd> {
-    if is_pipe(own)? {
-        return own.try_clone_to_owned();
-    }
     let (from, theirs) = pipe_with(PipeFlags::CLOEXEC)?;
     outputs.push(Output { name, from, to: own.try_clone_to_owned()? });
     Ok(theirs)
-}
-
-fn is_pipe(fd: impl AsFd) -> io::Result<bool> {
-    let fifo = FileType::from_raw_mode(fstat(&fd)?.st_mode) == FileType::Fifo;
-    Ok(fifo && fstatfs(&fd)?.f_type as u64 == PIPEFS_MAGIC)
 }
 
 fn same(a: impl AsFd, b: impl AsFd) -> bool {

@@ -129,7 +129,7 @@ impl Unpacker<'_> {
         let refused = |why| Fault::Refused { path: named(), why };
         let path = self.within(OsStr::from_bytes(&stored)).map_err(refused)?;
         let header = entry.header();
-        let mode = Mode::from_raw_mode(header.mode().map_err(Fault::Stream)? & 0o777);
+        let mode = Mode::from_raw_mode(header.mode().map_err(Fault::Stream)? & 0o1777);
         let mtime = i64::try_from(header.mtime().map_err(Fault::Stream)?).unwrap_or_default();
         let made = match header.entry_type() {
             EntryType::Regular | EntryType::Continuous => self.file(&path, entry, mode, mtime),
