@@ -105,6 +105,7 @@ pub fn run(options: Options) -> Result<(), StartError> {
     make_folder(&options.run_dir)?;
     let lock = lock::take(&options.run_dir)?;
     let host = Arc::new(prepare(&options)?);
+    raise_descriptors();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(StartError::io(&options.run_dir, "start threads for"))?;
     let served = runtime.block_on(serve(&options, host.clone()));
@@ -177,6 +178,15 @@ fn hard_limits() -> std::collections::BTreeMap<u32, u64> {
     ];
     let hard = |resource| Some((resource as u32, rustix::process::getrlimit(resource).maximum?));
     all.into_iter().filter_map(hard).collect()
+}
+
+/// A zone takes four descriptors here. What a zone's own processes get is said by its plan.
+fn raise_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(e) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!("the number of open files stays at {:?}: {e}", limit.current);
+    }
 }
 
 /// Serves until a signal comes. Returns whether no zone is left running.
