@@ -54,8 +54,8 @@ pub fn run(
             let _ = super::packet::send(&saying, &(stopped.why, stopped.code), &[]);
             exit_now(stopped.code.into())
         }
-        Forked::Parent { pid, .. } => {
-            drop(saying);
+        Forked::Parent { pid, pidfd } => {
+            drop((saying, pidfd));
             if let Ok(Some(((why, code), _))) = super::packet::receive::<(String, u8)>(&said) {
                 return Err(Stopped { why, code });
             }
