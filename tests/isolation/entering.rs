@@ -1,0 +1,82 @@
+//! The moments at which the host's own program runs inside a zone: between its birth there and its exec.
+//!
+//! A zone's root can make such a moment as long as it likes (here its /etc/passwd is a pipe that nobody writes to), can
+//! make that program execute itself (CVE-2019-5736), and can try to have it begin in a folder of the host's
+//! (CVE-2024-21626).
+
+use std::process::{Child, Stdio};
+
+use zone_tests::run_with;
+
+use crate::{arena::Arena, processes::prying, shell::Shell};
+
+const UNDUMPABLE: &str = "not dumpable from before it could be seen";
+
+fn spawn(arena: &Arena, args: &[&str]) -> Child {
+    let mut command = arena.ctx.command(args);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+#[test]
+fn a_command_hides_the_hosts_program_until_its_exec() {
+    let arena = Arena::new(&["a"]);
+    let mut attacker = Shell::new(&arena, "a");
+    attacker.run("mv /etc/passwd /etc/kept && mkfifo /etc/passwd");
+    let victim = spawn(&arena, &["exec", "a", "--", "/bin/echo", "arrived"]);
+    let pid = attacker.find("zone-exec");
+    let attempts = prying(&pid, UNDUMPABLE);
+    let scripts: Vec<String> = attempts.iter().map(|a| a.script().to_owned()).collect();
+    let said = attacker.attack(&scripts);
+    assert_eq!(said.len(), scripts.len(), "{said:?}");
+    attempts.iter().zip(&said).for_each(|(attempt, said)| attempt.told(said));
+    // It was the command before its exec, and not something that had ended meanwhile.
+    assert_eq!(attacker.find("zone-exec"), pid);
+    attacker.run("cat /etc/kept > /etc/passwd; rm /etc/passwd; mv /etc/kept /etc/passwd");
+    let out = victim.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&out.stdout), "arrived\n", "{}", String::from_utf8_lossy(&out.stderr));
+    arena.finish();
+}
+
+#[test]
+fn the_hosts_program_cannot_be_written_even_when_it_runs_itself() {
+    let arena = Arena::new(&["a"]);
+    let monitor = std::path::Path::new(env!("CARGO_BIN_EXE_zone-attack")).with_file_name("zone-monitor");
+    let before = std::fs::metadata(&monitor).unwrap().modified().unwrap();
+    let mut attacker = Shell::new(&arena, "a");
+    // The monitor's program reads a plan from the folder it is given: it waits there.
+    attacker.run("mkdir /run/plan && mkfifo /run/plan/plan.json");
+    let mut victim = spawn(&arena, &["exec", "a", "--", "/proc/self/exe", "/run/plan"]);
+    let pid = attacker.find("/proc/self/exe /run/plan");
+    let name = attacker.run(&format!("readlink /proc/{pid}/exe")).pop().unwrap_or_default();
+    assert!(name.ends_with("zone-monitor"), "{name}: it does not run the monitor's program");
+    let write = [format!("openat -100 '/proc/{pid}/exe' 1 0")];
+    assert_eq!(attacker.attack(&write), ["EACCES openat"], "its owner is nobody in the zone");
+    // Once it has ended nothing says "text file busy" any more: only the owner is in the way.
+    let keep = |pid: &str| {
+        format!("exec 9< /proc/{pid}/exe; kill -9 {pid}; sleep 0.1; (: >> /proc/self/fd/9) && echo written")
+    };
+    let said = attacker.run(&keep(&pid)).join("\n");
+    assert!(said.contains("Permission denied") && !said.contains("written"), "{said}");
+    attacker.run("cp /bin/sleep /run/own; /run/own 60 &");
+    let own = attacker.find("/run/own 60");
+    let said = attacker.run(&keep(&own)).join("\n");
+    assert!(said.contains("written"), "of a program of the zone's own it works: {said}");
+    victim.wait().unwrap();
+    assert_eq!(std::fs::metadata(&monitor).unwrap().modified().unwrap(), before);
+    arena.finish();
+}
+
+#[test]
+fn no_command_begins_in_a_folder_of_the_hosts() {
+    let arena = Arena::new(&["a"]);
+    for fd in 0..16 {
+        let folder = format!("/proc/self/fd/{fd}");
+        let outcome = arena.ctx.zonectl(&["exec", "-w", &folder, "a", "--", "/bin/pwd"]);
+        outcome.fails(125, "cannot enter");
+        // The home of whoever logs in is written in a file of the zone's.
+        arena.ctx.sh("a", &format!("sed -i 's,^root:.*,root:x:0:0:root:{folder}:/bin/sh,' /etc/passwd")).ok();
+        let begun = run_with(arena.ctx.command(&["login", "a"]), b"pwd -P; [ . -ef / ] && echo same\n").ok();
+        assert_eq!(begun, "/\nsame\n", "{folder}");
+    }
+    arena.finish();
+}
