@@ -53,8 +53,8 @@ impl Record {
     }
 }
 
-/// `history.json`: changes with each boot and is not forced to the disk. After a crash of the host it may be old
-/// or gone, which does no harm: boot numbers must differ only within one life of the host.
+/// `history.json`: written when a boot has ended, and not forced to the disk. After a crash of the host it may be
+/// old or gone, which does no harm: boot numbers must differ only within one life of the host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct History {
     /// [`VERSION`].

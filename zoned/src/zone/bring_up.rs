@@ -34,7 +34,8 @@ pub enum Until {
 
 /// Brings a zone up from `installed`.
 pub(super) async fn bring_up(work: &Work, until: Until) -> Result<(), ApiError> {
-    work.keep_history(|history| history.boot += 1).await;
+    // Kept in the run folder until the boot ends: a boot writes to no disk.
+    work.change(|status| status.history.boot += 1);
     let status = work.status();
     work.step("assembling the zone", None);
     let launched = work.blocking(move |host| launch(host, &status, until)).await;
