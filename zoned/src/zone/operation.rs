@@ -1,6 +1,6 @@
 //! What an actor can have under way, and who carries it out.
 
-use zoned_api::{ApiError, State, Verb};
+use zoned_api::{ApiError, State, Verb, report::Exit};
 
 use super::{
     bring_up::{bring_up, go_on, release},
@@ -34,6 +34,10 @@ impl Task {
     pub fn verb(&self) -> (Verb, Arguments) {
         match self {
             Task::Move(verb, arguments) => (*verb, arguments.clone()),
+            // So that a halt that comes meanwhile breaks in, and does not join what ends in a running zone.
+            Task::End { end: Ok(ExitRecord { exit: Exit::Rebooted, .. }), restart: true } => {
+                (Verb::Reboot, Arguments::default())
+            }
             Task::End { .. } => (Verb::Halt, Arguments::default()),
             Task::Follow(Until::Ready) => (Verb::Ready, Arguments::default()),
             Task::Follow(Until::Running) => (Verb::Boot, Arguments::default()),

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use zoned_api::{ApiError, State, report::Exit};
 
 use super::{run_record::RunRecord, work::Work};
-use crate::{fault::whole, host::Host, monitor::protocol::ExitRecord};
+use crate::{events::escape, fault::whole, host::Host, monitor::protocol::ExitRecord};
 
 /// How long a monitor may take to exit once its zone is empty.
 const MONITOR_EXIT: Duration = Duration::from_secs(10);
@@ -109,7 +109,8 @@ fn clear(host: &Host, uuid: &Uuid, boot: u64, tag: &str, empty: bool) -> Cleared
 /// How a boot ended, in words.
 pub(super) fn in_words(record: &ExitRecord) -> String {
     if let Some(failure) = &record.failure {
-        return failure.clone();
+        // Names in it may be the zone's choice.
+        return escape(failure.as_bytes());
     }
     match record.exit {
         Exit::Exited { code: 0 } => "its first process ended".into(),

@@ -28,6 +28,7 @@ use tokio::{
 };
 
 use crate::{
+    events::escape,
     monitor::{
         packet,
         protocol::{Answer, Asked, ExitRecord, News, Phase, Request, VERSION},
