@@ -162,6 +162,8 @@ impl Actor {
     fn carry_out(&mut self, request: Request) {
         match &request.what {
             What::Move(verb, arguments) => {
+                // Somebody looks after it again.
+                self.restarts.clear();
                 let task = Task::Move(*verb, arguments.clone());
                 self.begin(task, Some(request));
             }

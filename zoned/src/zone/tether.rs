@@ -223,7 +223,7 @@ impl Tether {
         let answer = match answer {
             Answer::Done => Ok((None, Vec::new())),
             Answer::Session { pid } => Ok((pid, fds)),
-            Answer::Failed { why } => Err(TetherError::Refused(why)),
+            Answer::Failed { why } => Err(TetherError::Refused(escape(why.as_bytes()))),
         };
         if let Some(waiting) = lock(&self.waiting).remove(&id) {
             // Whoever asked may have gone.
