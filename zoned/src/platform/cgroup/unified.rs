@@ -10,6 +10,7 @@ use std::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{CgroupError, Controllers, make};
+use crate::fault::whole;
 
 /// What a zone may be limited by.
 const WANTED: [&str; 5] = ["cpu", "memory", "pids", "io", "cpuset"];
@@ -29,9 +30,13 @@ impl Unified {
 
 impl Controllers for Unified {
     fn prepare(&self) -> Result<(), CgroupError> {
-        enable(&self.root)?;
         make(&self.parent)?;
-        enable(&self.parent)
+        // Zones work without controllers, only unlimited: a root that holds processes of its own, as in a container,
+        // can give none to groups below it (cgroups(7), no internal processes).
+        if let Err(e) = enable(&self.root).and_then(|()| enable(&self.parent)) {
+            tracing::warn!("zones will have fewer resource controllers: {}", whole(&e));
+        }
+        Ok(())
     }
 
     fn create(&self, tag: &str) -> Result<Vec<PathBuf>, CgroupError> {
