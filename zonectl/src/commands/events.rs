@@ -6,7 +6,7 @@ use zoned_api::{Event, EventKind, Method, Reply};
 use super::App;
 use crate::{
     cli, daemon,
-    output::{escape, units},
+    output::{escape, reader_gone, units},
 };
 
 /// Show what happened: changes of state, requests, and on demand processes
@@ -34,8 +34,13 @@ pub(crate) async fn run(app: &App, args: Args) -> Result<u8> {
     let mut client = app.connect().await?;
     let (zone, since, follow, processes) = (args.zone, args.since, args.follow, args.processes);
     client.stream(Method::Events { zone, since, follow, processes }).await?;
+    let mut gone = std::pin::pin!(reader_gone());
     loop {
-        let (events, missed, more) = match client.next().await? {
+        let answer = tokio::select! {
+            answer = client.next() => answer?,
+            () = &mut gone => return Ok(0),
+        };
+        let (events, missed, more) = match answer {
             (Reply::Events { events, missed }, more) => (events, missed, more),
             (other, _) => return Err(daemon::unexpected(&other)),
         };

@@ -37,7 +37,7 @@ pub(crate) struct Args {
     /// Without a terminal: streams only
     #[arg(long, short = 'T')]
     no_tty: bool,
-    /// With an empty input, which leaves the caller's alone
+    /// With an empty input: nothing of the caller's is read (in a `while read` loop, say)
     #[arg(long, short)]
     no_stdin: bool,
     /// The command and its arguments

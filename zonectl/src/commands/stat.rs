@@ -114,8 +114,14 @@ fn wanted(words: &[String]) -> Result<Wanted> {
 }
 
 async fn read(client: &mut Client, zone: &Option<String>) -> Result<Vec<ZoneStat>> {
-    match client.call(Method::Stat { zone: zone.clone() }).await.context("cannot read the figures")? {
-        Reply::Stats { stats } => Ok(stats),
+    // The host is no zone: it is read with all of them.
+    let host = zone.as_deref() == Some("global");
+    let asked = zone.clone().filter(|_| !host);
+    match client.call(Method::Stat { zone: asked }).await.context("cannot read the figures")? {
+        Reply::Stats { mut stats } => {
+            stats.retain(|stat| !host || stat.zone == "global");
+            Ok(stats)
+        }
         other => Err(daemon::unexpected(&other)),
     }
 }

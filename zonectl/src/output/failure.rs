@@ -72,7 +72,7 @@ fn without_number(text: &str) -> String {
 
 /// Nothing answers: why, and how to start it.
 fn unreachable_daemon(path: &str, source: &(dyn Error + 'static)) -> (String, Option<String>) {
-    let start = "start the daemon, as root: `systemctl start zoned`, or `zoned &` without systemd";
+    let start = "start the daemon, as root: `zoned &`";
     let mut cause = Some(source);
     while let Some(other) = cause.filter(|e| !e.is::<io::Error>()) {
         cause = other.source();

@@ -14,6 +14,7 @@ use std::io::{self, IsTerminal, Write};
 
 use anyhow::{Context, Result};
 use indicatif::{MultiProgress, ProgressDrawTarget};
+use rustix::event::{PollFd, PollFlags, poll};
 use serde::Serialize;
 
 use crate::cli::Color;
@@ -29,6 +30,20 @@ impl std::fmt::Display for ReaderGone {
 }
 
 impl std::error::Error for ReaderGone {}
+
+/// Waits until the reader of stdout is gone, which is otherwise only noticed by the next write.
+pub(crate) async fn reader_gone() {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        // Nothing is asked for: only errors and hang-ups are told, and a file has none.
+        let stdout = rustix::stdio::stdout();
+        let gone = poll(&mut [PollFd::from_borrowed_fd(stdout, PollFlags::empty())], None);
+        tell.send(gone)
+    });
+    if !matches!(told.await, Ok(Ok(_))) {
+        std::future::pending::<()>().await;
+    }
+}
 
 /// Where output goes, and how.
 #[derive(Debug)]

@@ -9,6 +9,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Out, escape};
 
+/// How often a bar moves while nothing is heard.
+const TICK: Duration = Duration::from_millis(120);
+
 /// Progress of one zone's verb. Gone from the terminal when dropped.
 #[derive(Debug)]
 pub(crate) struct Progress<'a> {
@@ -42,9 +45,8 @@ impl<'a> Progress<'a> {
 
     fn draw(&mut self, amount: Option<(u64, Option<u64>)>) {
         let bar = self.bar.get_or_insert_with(|| {
-            let bar = self.out.bars.add(ProgressBar::no_length());
+            let bar = self.out.bars.add(ProgressBar::no_length().with_style(style(amount)));
             bar.set_prefix(format!("zone {}", self.zone));
-            bar.enable_steady_tick(Duration::from_millis(120));
             bar
         });
         bar.set_style(style(amount));
@@ -57,6 +59,8 @@ impl<'a> Progress<'a> {
             Some((done, None)) => bar.set_position(done),
             None => {}
         }
+        // Last, since it draws.
+        bar.enable_steady_tick(TICK);
     }
 }
 

@@ -3,12 +3,16 @@
 use std::{
     os::fd::{AsFd, OwnedFd},
     path::PathBuf,
-    process::{Command, Output},
+    process::{Child, Command, ExitStatus, Output},
     sync::Arc,
     thread,
+    time::{Duration, Instant},
 };
 
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
+use rustix::{
+    io::{FdFlags, fcntl_setfd},
+    net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair},
+};
 use tokio::runtime::Builder;
 use zlink::{
     Listener,
@@ -24,6 +28,8 @@ use zoned_api::{
 pub(crate) enum Answer {
     /// Replies, the last one with descriptors.
     Replies(Vec<Reply>, Vec<OwnedFd>),
+    /// A reply after which others were to come, but none does.
+    Unfinished(Reply),
     /// An error.
     Error(ApiError),
     /// Closes the connection.
@@ -97,6 +103,10 @@ async fn serve(
     let (mut calls, replies) = connection.split();
     let mut replies = replies.into_write_half();
     while let Ok((call, fds)) = calls.receive_call::<Method>().await {
+        // zlink does not; what a test starts would hold every stream open.
+        for fd in &fds {
+            fcntl_setfd(fd, FdFlags::CLOEXEC).unwrap();
+        }
         let more = call.more();
         let answered = match call.method().clone() {
             Method::Version {} => reply(Reply::Version { daemon: "scripted".into(), api }),
@@ -104,6 +114,10 @@ async fn serve(
         };
         let (messages, fds) = match answered {
             Answer::HangUp => return,
+            Answer::Unfinished(reply) => {
+                let reply = zlink::Reply::new(Some(reply)).set_continues(Some(true));
+                (vec![serde_json::to_value(reply)], Vec::new())
+            }
             Answer::Error(error) => (vec![serde_json::to_value(error)], Vec::new()),
             Answer::Replies(all, fds) => {
                 let last = all.len() - 1;
@@ -159,4 +173,17 @@ impl Monitor {
 pub(crate) fn told(output: &Output) -> (String, String, Option<i32>) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (text(&output.stdout), text(&output.stderr), output.status.code())
+}
+
+/// Waits for the end of a process, with a deadline.
+pub(crate) fn finish(mut child: Child, within: Duration) -> ExitStatus {
+    let until = Instant::now() + within;
+    while Instant::now() < until {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    panic!("zonectl did not end within {within:?}");
 }

@@ -4,11 +4,8 @@
 use std::{
     fs::{self, File},
     io::{Read, Write},
-    os::{
-        fd::{AsRawFd, OwnedFd},
-        unix::process::ExitStatusExt,
-    },
-    process::{Child, Command, Stdio},
+    os::{fd::OwnedFd, unix::process::ExitStatusExt},
+    process::{Command, Stdio},
     sync::mpsc,
     thread,
     time::{Duration, Instant},
@@ -20,7 +17,7 @@ use rustix::{
 };
 use zoned_api::{ApiError, Method, session::ToSession};
 
-use crate::scripted::{Answer, Daemon, session, told};
+use crate::scripted::{Answer, Daemon, finish, session, told};
 
 /// Runs the command it is asked for on the streams it is given, and tells how it ended.
 fn running() -> Daemon {
@@ -45,18 +42,6 @@ fn running() -> Daemon {
     })
 }
 
-fn finish(mut child: Child, within: Duration) -> std::process::ExitStatus {
-    let until = Instant::now() + within;
-    while Instant::now() < until {
-        if let Some(status) = child.try_wait().unwrap() {
-            return status;
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-    child.kill().unwrap();
-    panic!("zonectl did not end within {within:?}");
-}
-
 #[test]
 fn a_file_through_a_zone_is_the_same_file() {
     let daemon = running();
@@ -72,7 +57,7 @@ fn a_file_through_a_zone_is_the_same_file() {
 }
 
 #[test]
-fn pipes_go_in_as_they_are_and_ends_of_file_travel_both_ways() {
+fn ends_of_file_travel_both_ways() {
     let daemon = running();
     let mut zonectl = daemon.zonectl(&["exec", "web", "--", "sort"]);
     let mut child = zonectl.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -124,11 +109,29 @@ fn a_command_learns_that_its_reader_is_gone() {
     let mut shell = daemon.zonectl(&[]);
     let socket = shell.get_envs().find(|(name, _)| *name == "ZONED_SOCKET").unwrap().1.unwrap().to_owned();
     shell = Command::new("bash");
-    // Through a file's pump and a pipe of its own.
     let script =
         format!("{zonectl} exec web -- yes < /dev/null 2>/dev/null | head -1; echo ${{PIPESTATUS[0]}}");
     let out = shell.args(["-c", &script]).env("ZONED_SOCKET", socket).output().unwrap();
     assert_eq!(told(&out).0, "y\n141\n");
+}
+
+#[test]
+fn a_stream_that_a_command_closes_is_closed_here() {
+    let daemon = running();
+    let dir = tempfile::tempdir().unwrap();
+    let go = dir.path().join("go");
+    let script = format!("echo one; exec <&- >&- 2>&-; until [ -e {} ]; do sleep 0.01; done", go.display());
+    let mut zonectl = daemon.zonectl(&["exec", "web", "--", "sh", "-c", &script]);
+    let mut child =
+        zonectl.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut all = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut all).unwrap();
+    assert_eq!((all.as_str(), child.try_wait().unwrap()), ("one\n", None));
+    // More than all pipes on the way hold.
+    let fed = child.stdin.take().unwrap().write_all(&[0; 1 << 20]);
+    assert_eq!(fed.unwrap_err().kind(), std::io::ErrorKind::BrokenPipe);
+    File::create(&go).unwrap();
+    assert!(finish(child, Duration::from_secs(20)).success());
 }
 
 #[test]
@@ -225,22 +228,19 @@ fn a_stopped_caller_stops_its_command() {
 }
 
 #[test]
-fn files_of_the_host_are_not_handed_over() {
-    let dir = tempfile::tempdir().unwrap();
-    let fifo = dir.path().join("fifo");
-    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RWXU).unwrap();
-    // A named pipe is a pipe, and a file of the host's as well.
-    let held = File::options().read(true).write(true).open(&fifo).unwrap();
-    let inode = fstat(&held).unwrap().st_ino;
+fn nothing_of_the_callers_is_handed_over() {
+    let (read, write) = rustix::pipe::pipe().unwrap();
+    let own = [&read, &write].map(|fd| fstat(fd).unwrap().st_ino);
     let daemon = Daemon::new(move |_, fds| {
         for fd in &fds {
-            assert_ne!(fstat(fd).unwrap().st_ino, inode, "fd {}", fd.as_raw_fd());
+            let given = fstat(fd).unwrap();
+            assert!(FileType::from_raw_mode(given.st_mode) == FileType::Fifo && !own.contains(&given.st_ino));
         }
         let (answer, monitor) = session(Vec::new());
         monitor.ended(u8::try_from(fds.len()).unwrap(), None);
         answer
     });
     let mut zonectl = daemon.zonectl(&["exec", "web", "--", "x"]);
-    zonectl.stdin(held.try_clone().unwrap()).stdout(held);
+    zonectl.stdin(read).stdout(write);
     assert_eq!(finish(zonectl.spawn().unwrap(), Duration::from_secs(20)).code(), Some(3));
 }

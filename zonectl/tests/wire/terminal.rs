@@ -16,7 +16,7 @@ use rustix::{
 };
 use zoned_api::Method;
 
-use crate::scripted::{Daemon, session};
+use crate::scripted::{Daemon, finish, session};
 
 /// The person's side of a terminal, and what has been shown on it.
 struct Terminal {
@@ -73,17 +73,10 @@ impl Terminal {
             thread::sleep(Duration::from_millis(5));
         }
     }
+}
 
-    fn code(&self, mut child: Child) -> Option<i32> {
-        let until = Instant::now() + Duration::from_secs(20);
-        loop {
-            if let Some(status) = child.try_wait().unwrap() {
-                return status.code();
-            }
-            assert!(Instant::now() < until, "zonectl did not end");
-            thread::sleep(Duration::from_millis(5));
-        }
-    }
+fn code(child: Child) -> Option<i32> {
+    finish(child, Duration::from_secs(20)).code()
 }
 
 /// A zone with a terminal of its own: everything typed comes back in brackets; `!` ends the command with 5.
@@ -127,7 +120,7 @@ fn a_login_is_raw_and_leaves_the_terminal_as_it_was() {
     terminal.types("a\x03");
     terminal.wait("Ctrl-C is typed", || terminal.shows("[97:0][3:0]"));
     terminal.types("!");
-    assert_eq!(terminal.code(child), Some(5));
+    assert_eq!(code(child), Some(5));
     terminal.wait("the end is shown", || terminal.shows("last words"));
     assert!(!terminal.raw());
 }
@@ -146,7 +139,7 @@ fn the_zones_terminal_follows_the_callers_size() {
         terminal.shows("[120:12]")
     });
     terminal.types("!");
-    assert_eq!(terminal.code(child), Some(5));
+    assert_eq!(code(child), Some(5));
 }
 
 #[test]
@@ -160,7 +153,7 @@ fn the_escape_gets_out_of_a_zone_that_does_not_answer() {
     let terminal = Terminal::new();
     let child = started(&terminal, &daemon, &["login", "web"]);
     terminal.types("stuck\r~.");
-    assert_eq!(terminal.code(child), Some(125));
+    assert_eq!(code(child), Some(125));
     terminal.wait("it says so", || terminal.shows("[detached from zone web]"));
     assert!(!terminal.raw());
 }
@@ -170,7 +163,7 @@ fn a_signal_gives_the_terminal_back() {
     let (daemon, terminal) = (bracketing(), Terminal::new());
     let child = started(&terminal, &daemon, &["login", "web"]);
     kill_process(Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap(), Signal::TERM).unwrap();
-    assert_eq!(terminal.code(child), Some(143));
+    assert_eq!(code(child), Some(143));
     assert!(!terminal.raw());
 }
 
@@ -183,7 +176,7 @@ fn a_command_that_never_got_its_terminal_says_why() {
     });
     let terminal = Terminal::new();
     let child = terminal.start(&daemon, &["login", "web", "-u", "bob"]);
-    assert_eq!(terminal.code(child), Some(125));
+    assert_eq!(code(child), Some(125));
     terminal.wait("the reason", || terminal.shows("zone web: no such user: bob"));
     assert!(!terminal.raw());
 }
@@ -212,7 +205,7 @@ fn a_console_is_attached_until_it_closes_or_the_escape() {
         terminal.wait("what it prints", || terminal.shows("login: "));
         assert!(terminal.shows("[attached to the console of zone web; ~. at the start of a line detaches]"));
         terminal.types(typed);
-        assert_eq!(terminal.code(child), Some(0));
+        assert_eq!(code(child), Some(0));
         terminal.wait(says, || terminal.shows(says));
         assert!(!terminal.raw());
     }

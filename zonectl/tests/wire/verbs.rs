@@ -1,10 +1,15 @@
 //! Answers, errors and exit statuses.
 
-use std::{fs, process::Stdio};
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    process::Stdio,
+    time::Duration,
+};
 
 use zoned_api::{ApiError, Fault, Method, Reply, State, Verb};
 
-use crate::scripted::{Answer, Daemon, done, reply, told};
+use crate::scripted::{Answer, Daemon, done, finish, reply, told};
 
 /// A configuration of a zone, as the daemon would give it.
 fn text(of: &str) -> Answer {
@@ -133,6 +138,26 @@ fn a_reader_that_goes_is_no_failure() {
     drop(child.stdout.take());
     let (_, err, code) = told(&child.wait_with_output().unwrap());
     assert_eq!((err.as_str(), code), ("", Some(0)));
+}
+
+#[test]
+fn following_ends_with_its_reader() {
+    let daemon = Daemon::new(|method, _| match method {
+        Method::Events { follow: true, .. } => {
+            // One event, and then nothing more for as long as anybody waits.
+            let event = serde_json::json!({ "seq": 1, "time_ms": 0, "kind": "lost", "count": 7 });
+            let events = vec![serde_json::from_value(event).unwrap()];
+            Answer::Unfinished(Reply::Events { events, missed: 0 })
+        }
+        other => unreachable!("{other:?}"),
+    });
+    let mut child = daemon.zonectl(&["events", "-f"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut reader = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    reader.read_line(&mut line).unwrap();
+    assert!(line.contains("7 process events were lost"), "{line}");
+    drop(reader);
+    assert_eq!(finish(child, Duration::from_secs(20)).code(), Some(0));
 }
 
 #[test]
