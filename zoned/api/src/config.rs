@@ -16,6 +16,9 @@ use crate::{
 /// Largest configuration text accepted, in bytes.
 pub const MAX_TEXT: usize = 256 * 1024;
 
+/// Most brackets that may be open at once. No configuration nests deeper than ten.
+const MAX_OPEN: usize = 500;
+
 /// A zone's configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -217,6 +220,7 @@ impl ZoneConfig {
                 format!("configuration: {} bytes are too many; {MAX_TEXT} is the limit", yaml.len());
             return Err(ApiError::invalid(message, None));
         }
+        bounded_depth(yaml)?;
         let config: Self = serde_yaml::from_str(yaml).map_err(|e| {
             let place = e.location().map(|l| format!("line {}, column {}: ", l.line(), l.column()));
             ApiError::Invalid(Fault {
@@ -348,6 +352,7 @@ impl ZoneConfig {
         let broken = |e: serde_yaml::Error| ApiError::failed(format!("configuration: {e}"), None);
         let mut tree: serde_yaml::Value = serde_yaml::from_str(yaml).map_err(broken)?;
         for (path, text) in values {
+            bounded_depth(text)?;
             let value = if text.is_empty() {
                 None
             } else {
@@ -367,6 +372,24 @@ impl ZoneConfig {
     pub fn schema() -> schemars::Schema {
         schemars::schema_for!(ZoneConfig)
     }
+}
+
+/// Refuses brackets in brackets in brackets: the parser takes time by the square of their depth, minutes for what
+/// fits into [`MAX_TEXT`]. Quoted ones count too, which is why so many are allowed.
+fn bounded_depth(yaml: &str) -> Result<(), ApiError> {
+    let mut open = 0_usize;
+    for byte in yaml.bytes() {
+        match byte {
+            b'[' | b'{' => open += 1,
+            b']' | b'}' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        if open > MAX_OPEN {
+            let message = format!("configuration: more than {MAX_OPEN} brackets are open at once");
+            return Err(ApiError::invalid(message, None));
+        }
+    }
+    Ok(())
 }
 
 /// serde's message without the place, which is told apart from it.
@@ -465,6 +488,14 @@ mod tests {
         assert!(fault("zone: ../x").contains("begins with a letter or digit"));
         assert!(fault("zone: a\nroot: { sparse: true, image: debian:bookworm }").contains("contradict"));
         assert!(fault("zone: a\nfs: [{ source: /a, target: /b/../c }]").contains("fs[0].target"));
+    }
+
+    #[test]
+    fn depth_is_bounded_before_the_parser_sees_it() {
+        let deep = |n: usize| format!("zone: a\nprocess: {{ command: ['{}'] }}", "[".repeat(n));
+        assert!(ZoneConfig::parse(&deep(MAX_OPEN - 2)).is_ok());
+        assert!(fault(&deep(MAX_OPEN)).contains("brackets"));
+        assert!(ZoneConfig::set("zone: a", &[("fs".into(), "[".repeat(1000))].into()).is_err());
     }
 
     #[test]
