@@ -103,6 +103,11 @@ fn nothing_is_typed_on_a_terminal() {
             attempt("paste into a terminal", format!("ioctl -1 {TIOCLINUX} 'x'"))
                 .refused("EPERM ioctl", filter)
                 .but(Place::Unfiltered, "EBADF ioctl"),
+            // TIOCCONS, TIOCVHANGUP
+            attempt("have the host's console on its own", on_console(0x541d))
+                .refused("EPERM ioctl", "the kernel: CAP_SYS_ADMIN of the host"),
+            attempt("hang up a terminal", on_console(0x5437))
+                .refused("EPERM ioctl", "the kernel: CAP_SYS_ADMIN of the host"),
             attempt("put a line discipline on a terminal", format!("ioctl -1 {TIOCSETD} 'x'"))
                 .refused("EPERM ioctl", filter)
                 .but(Place::Unfiltered, "EBADF ioctl"),

@@ -2,6 +2,11 @@
 
 use libc::{F_RDLCK, F_SETLEASE, MS_BIND, MS_RDONLY, MS_REMOUNT, O_RDONLY};
 
+use std::{
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
 use crate::{
     arena::{Arena, Place, shared},
     attempt::{attempt, judge},
@@ -132,6 +137,48 @@ fn the_hosts_files_are_out_of_reach() {
         let said = arena.one(Place::Host, script);
         assert!(said.starts_with("ok") || said == "ETXTBSY openat", "{aim}: {said}, on the host");
     }
+}
+
+/// A sparse zone's /etc is made after the host's: of what others may not read there, it has nothing.
+#[test]
+fn the_hosts_secrets_are_not_copied() {
+    let arena = shared();
+    let secret =
+        |path: &Path| path.metadata().is_ok_and(|m| m.is_file() && m.mode() & 0o004 == 0 && m.len() > 0);
+    let secrets: Vec<PathBuf> = walk(Path::new("/etc")).into_iter().filter(|path| secret(path)).collect();
+    assert!(secrets.contains(&"/etc/shadow".into()), "the host has secrets: {secrets:?}");
+    for path in secrets {
+        let hosts = std::fs::read(&path).unwrap();
+        let zones = arena.ctx.zonectl(&["exec", "a", "--", "cat", &path.display().to_string()]);
+        assert_ne!(zones.stdout.as_bytes(), hosts, "{} of the host's is in the zone", path.display());
+    }
+    let id = std::fs::read_to_string("/etc/machine-id").unwrap_or_default();
+    assert_ne!(arena.ctx.sh("a", "cat /etc/machine-id").stdout, id, "the zone takes itself for the host");
+}
+
+fn walk(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let below = |entry: std::fs::DirEntry| match entry.file_type() {
+        Ok(kind) if kind.is_dir() => walk(&entry.path()),
+        _ => vec![entry.path()],
+    };
+    entries.flat_map(below).collect()
+}
+
+/// What docs/security.md says is no boundary: it should say so only while it is so.
+#[test]
+fn what_the_docs_call_no_boundary_is_none() {
+    let arena = shared();
+    let private = arena.share().join("private");
+    std::fs::write(&private, "the host's root's").unwrap();
+    std::fs::set_permissions(&private, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let shown = "/opt/attack/private";
+    assert_eq!(arena.one(Place::Zone("a"), read(shown)), "ok 17", "what is shown is shown as the zone's own");
+    // LOCK_EX | LOCK_NB, IN_OPEN
+    let lock = format!("{} ; flock $1 6", readable(shown));
+    assert_eq!(arena.one(Place::Zone("a"), lock), "ok 0", "locks are the file's, wherever it is seen");
+    let watch = format!("inotify_init1 0 ; inotify_add_watch $1 '{shown}' 32");
+    assert_eq!(arena.one(Place::Zone("a"), watch), "ok 1", "and so are watches");
 }
 
 fn lease(path: &str) -> String {

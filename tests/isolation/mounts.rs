@@ -3,7 +3,7 @@
 use crate::{
     arena::{Place, shared},
     attempt::{Attempt, attempt, judge},
-    calls::{mounted, own_mounts},
+    calls::{mounted, own_mounts, readable},
 };
 
 const NOT_FOR_ZONES: &str = "the kernel mounts it for the host's root only (no FS_USERNS_MOUNT)";
@@ -49,6 +49,48 @@ fn file_systems_of_the_whole_host_stay_closed() {
             attempt("mount a disk's file system without a node", mounted("ext4", ""))
                 .refused("EPERM mount", NOT_FOR_ZONES)
                 .but(Place::Host, "ENOENT mount|EINVAL mount"),
+        ],
+    );
+}
+
+/// The file systems below what the zone is shown: thawing one that is not frozen, or changing nothing of one, is EINVAL
+/// or nothing for who may.
+#[test]
+fn file_systems_of_the_host_are_not_the_zones_to_govern() {
+    let arena = shared();
+    let owner = "the file system belongs to the host's user namespace";
+    let tmpfs = "fsopen 'tmpfs' 0 ; fsconfig $1 6 0 0 0 ; fsmount $1 0 0";
+    // MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_BENEATH
+    let beneath = |target: &str| format!("{tmpfs} ; move_mount $3 '' -100 '{target}' 0x204");
+    let own = own_mounts("mount 'none' '/tmp' 'tmpfs' 0 0 ; fspick -100 '/tmp' 0 ; fsconfig $4 7 0 0 0");
+    let on_own = own_mounts(
+        "mount 'none' '/tmp' 'tmpfs' 0 0 ; fsopen 'tmpfs' 0 ; fsconfig $4 6 0 0 0 ; fsmount $4 0 0 ; \
+         move_mount $6 '' -100 '/tmp' 0x204",
+    );
+    let ioctl = |request: u32, argument: &str| {
+        format!("{} ; ioctl $1 {request} {argument}", readable("/usr/bin/env"))
+    };
+    judge(
+        &arena,
+        "a",
+        &[
+            attempt("remount the file system of /usr", "fspick -100 '/usr' 0 ; fsconfig $1 7 0 0 0")
+                .refused("EPERM fsconfig", owner)
+                .but_by(Place::Zone("a"), own.clone(), "ok"),
+            attempt("remount the file system of /dev", "fspick -100 '/dev' 0 ; fsconfig $1 7 0 0 0")
+                .refused("EPERM fsconfig", owner)
+                .but_by(Place::Host, own, "ok"),
+            attempt("slip something under /usr", beneath("/usr"))
+                .refused("EINVAL move_mount", "locked: nothing goes beneath a mount that cannot be taken off")
+                .but_by(Place::Zone("a"), on_own, "ok"),
+            // FITHAW; FIFREEZE, its sister, asks for the same right and would stop the host.
+            attempt("freeze the host's file system", ioctl(0xc004_5878, "0"))
+                .refused("EPERM ioctl", owner)
+                .but(Place::Host, "EINVAL ioctl|EOPNOTSUPP ioctl"),
+            // FIBMAP
+            attempt("see where on the disk a file is", ioctl(1, "{4}"))
+                .refused("EPERM ioctl", "CAP_SYS_RAWIO of the host")
+                .but(Place::Host, "ok|EINVAL ioctl"),
         ],
     );
 }

@@ -106,6 +106,43 @@ fn processes_of_others_are_out_of_reach() {
     assert!(!seen.contains("618.5") && seen.contains("zone-init"), "{seen}");
 }
 
+/// A command of exec's is a child of the monitor's; by CLONE_PARENT it can give the monitor more of them.
+#[test]
+fn children_foisted_on_the_monitor_do_no_harm() {
+    let arena = shared();
+    let clone = brands::syscall::number("clone", brands::syscall::HOST[0]).unwrap();
+    // clone(CLONE_PARENT | SIGCHLD)
+    let foist = format!(
+        "for (1 .. 50) {{ exit 7 unless syscall({clone}, 32785, 0, 0, 0, 0) }} print getppid; exit 5"
+    );
+    let outcome = arena.ctx.zonectl(&["exec", "a", "--", "perl", "-e", &foist]);
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (5, "0"), "{}", outcome.stderr);
+    for code in 1..20 {
+        assert_eq!(arena.ctx.sh("a", &format!("exit {code}")).code, code);
+    }
+}
+
+/// What the zone's root may do is bounded, whatever it runs.
+#[test]
+fn capabilities_are_bounded() {
+    let arena = shared();
+    let status = arena.ctx.sh("a", "cat /proc/self/status").ok();
+    let set = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        u64::from_str_radix(line.split_whitespace().nth(1).unwrap(), 16).unwrap()
+    };
+    let profile = brands::Library::built_in().unwrap().get("native").unwrap();
+    let rules = profile.capabilities.prohibited.iter();
+    for cap in rules.flat_map(|rule| &rule.names) {
+        for name in ["CapBnd", "CapPrm", "CapEff", "CapInh", "CapAmb"] {
+            assert_eq!(set(name) & (1 << cap.number()), 0, "{name} has {cap:?}");
+        }
+    }
+    assert_ne!(set("CapEff"), 0);
+    assert_eq!((set("CapInh"), set("CapAmb")), (0, 0));
+    assert!(status.contains("Seccomp:\t2"), "{status}");
+}
+
 #[test]
 fn two_zones_share_no_ids() {
     let arena = shared();
