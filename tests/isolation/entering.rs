@@ -4,7 +4,7 @@
 //! make that program execute itself (CVE-2019-5736), and can try to have it begin in a folder of the host's
 //! (CVE-2024-21626).
 
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use zone_tests::run_with;
 
@@ -63,6 +63,51 @@ fn the_hosts_program_cannot_be_written_even_when_it_runs_itself() {
     assert!(said.contains("written"), "of a program of the zone's own it works: {said}");
     victim.wait().unwrap();
     assert_eq!(std::fs::metadata(&monitor).unwrap().modified().unwrap(), before);
+    arena.finish();
+}
+
+/// A copy runs inside as well: links of the zone's lead it only to what it holds itself.
+#[test]
+fn copies_stay_inside() {
+    let arena = Arena::new(&["a"]);
+    let file = arena.ctx.dir.join("copied");
+    std::fs::write(&file, "x").unwrap();
+    let here = std::env::current_dir().unwrap();
+    let holds = (0..12).map(|fd| format!("fd/{fd}")).chain(["cwd".into(), "root".into(), "exe".into()]);
+    for target in holds.map(|name| format!("/proc/self/{name}")) {
+        arena.ctx.sh("a", &format!("rm -f /root/l; ln -s {target} /root/l")).ok();
+        let outcome = arena.ctx.zonectl(&["cp", &file.display().to_string(), "a:/root/l/copied"]);
+        let inside = arena.ctx.sh("a", "find / -xdev -name copied -delete -print").ok();
+        println!("copy through {target}: {} {inside:?} {}", outcome.code, outcome.stderr.trim());
+        assert_eq!(outcome.code == 0, !inside.is_empty(), "{target}: {}", outcome.stderr);
+        assert!(!here.join("copied").exists() && !std::path::Path::new("/copied").exists());
+    }
+    arena.finish();
+}
+
+/// A terminal that is none would hold up whoever reads it, or be something else of the zone's choice.
+#[test]
+fn a_terminal_is_of_the_zones_own_devpts() {
+    let arena = Arena::new(&["a"]);
+    let mut attacker = Shell::new(&arena, "a");
+    let command = arena.ctx.command(&["exec", "-t", "a", "--", "/bin/echo", "on a terminal"]);
+    // script(1) gives zonectl a terminal.
+    let line = format!("{command:?}").replace('"', "");
+    let attach = || {
+        let mut script = Command::new("script");
+        script.args(["-qec", &line, "/dev/null"]);
+        zone_tests::run(script)
+    };
+    assert!(attach().stdout.contains("on a terminal"));
+    attacker.run("mkfifo /run/fifo; touch /run/file");
+    for fake in ["/dev/null", "/dev/zero", "/run/fifo", "/run/file"] {
+        assert_eq!(attacker.run(&format!("mount --bind {fake} /dev/pts/ptmx && echo planted")), ["planted"]);
+        let outcome = attach();
+        assert_eq!(outcome.code, 125, "{fake}: {}", outcome.stdout);
+        assert!(outcome.stdout.contains("cannot use /dev/pts/ptmx"), "{fake}: {}", outcome.stdout);
+        attacker.run("umount /dev/pts/ptmx");
+    }
+    assert!(attach().stdout.contains("on a terminal"));
     arena.finish();
 }
 

@@ -82,6 +82,18 @@ fn all_that_is_writable_belongs_to_the_zone() {
     assert_eq!(hosts(), before);
 }
 
+/// Of what only root may read in /proc and /sys, the zone's root reads what belongs to its network alone.
+#[test]
+fn what_only_root_may_read_is_not_the_zones() {
+    let arena = shared();
+    let look = "find /proc /sys -path '/proc/[0-9]*' -prune -o -type f ! -perm -004 -perm /400 -readable -print; true";
+    let found = arena.ctx.sh("a", look).ok();
+    let foreign: Vec<_> = found.lines().filter(|path| !path.starts_with("/proc/sys/net/")).collect();
+    assert!(foreign.is_empty(), "a zone can read {foreign:?}");
+    let all = arena.ctx.sh("a", &look.replace("-readable", "")).ok();
+    assert!(all.lines().count() > 10 + found.lines().count(), "there are such files: {all}");
+}
+
 #[test]
 fn what_can_be_read_tells_nothing_of_the_host() {
     let arena = shared();

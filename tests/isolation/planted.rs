@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Folders that the next boot mounts on or makes files in.
-const PLACES: [&str; 8] = ["dev", "run", "proc", "sys", "opt", "usr", "etc", "root"];
+const PLACES: [&str; 8] = ["usr", "dev", "run", "proc", "sys", "opt", "etc", "root"];
 
 #[test]
 fn links_lead_the_host_nowhere() {
