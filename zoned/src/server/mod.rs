@@ -25,8 +25,9 @@ use tokio::{net::UnixListener, sync::Semaphore};
 
 pub use methods::Daemon;
 
-/// Connections served at once; more wait to be accepted.
-const CONNECTIONS: usize = 256;
+/// Connections served at once; more wait to be accepted. One that only sits there costs a descriptor and a few KiB,
+/// so there are far more places than clients that forget to hang up.
+const CONNECTIONS: usize = 4096;
 
 /// Why nobody can connect.
 #[derive(Debug, thiserror::Error)]
