@@ -45,10 +45,16 @@ impl Datasets {
     pub fn open(state: &Path) -> Result<Self, ImageError> {
         let folder = state.join("datasets");
         DirBuilder::new().recursive(true).mode(0o700).create(&folder).doing("make", &folder)?;
+        let opened = Datasets { folder };
+        opened.sweep();
+        Ok(opened)
+    }
+
+    /// Removes what somebody who died was making, as far as that is possible now.
+    pub fn sweep(&self) {
         for prefix in [STAGING, REMOVING] {
-            temp::sweep(&folder, prefix);
+            temp::sweep(&self.folder, prefix);
         }
-        Ok(Datasets { folder })
     }
 
     /// A zone's dataset.

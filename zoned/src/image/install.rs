@@ -161,7 +161,11 @@ impl Images {
     /// archives stay in the cache. It is no error if there is nothing to remove.
     pub fn uninstall(&self, zone: Uuid) -> Result<(), ImageError> {
         self.datasets.remove(&zone)?;
-        self.datasets.collect(&self.layers)
+        self.datasets.collect(&self.layers)?;
+        // After a daemon that died in an install, its worker may have been dying still when the next one looked.
+        self.layers.sweep();
+        self.datasets.sweep();
+        Ok(())
     }
 
     /// Root folders of a zone's layers, top first.

@@ -27,6 +27,7 @@ use crate::store::atomic::{self, Keep};
 
 const STAGING: &str = ".staging-";
 const REMOVING: &str = ".removing-";
+const LOCK: &str = ".lock-";
 
 /// What `layer.json` says of a layer. For people; nothing is decided by it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,10 +55,24 @@ impl Layers {
     pub fn open(state: &Path) -> Result<Self, ImageError> {
         let folder = state.join("layers");
         DirBuilder::new().recursive(true).mode(0o700).create(&folder).doing("make", &folder)?;
+        let opened = Layers { folder };
+        opened.sweep();
+        Ok(opened)
+    }
+
+    /// Removes what somebody who died was making, as far as that is possible now.
+    pub fn sweep(&self) {
         for prefix in [STAGING, REMOVING] {
-            temp::sweep(&folder, prefix);
+            temp::sweep(&self.folder, prefix);
         }
-        Ok(Layers { folder })
+        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with(LOCK)
+                && let Err(e) = FileLock::sweep(&entry.path())
+                && e.kind() != io::ErrorKind::NotFound
+            {
+                tracing::warn!("{}: cannot be cleaned up: {e}", entry.path().display());
+            }
+        }
     }
 
     /// The root of a layer's files.
@@ -81,7 +96,7 @@ impl Layers {
         waiting: impl FnOnce(),
         fill: impl FnOnce(&Path) -> Result<Summary, ImageError>,
     ) -> Result<(), ImageError> {
-        let lock = self.folder.join(format!(".lock-{digest}"));
+        let lock = self.folder.join(format!("{LOCK}{digest}"));
         let lock = FileLock::acquire(&lock, cancel, waiting).doing("lock", &lock)?;
         let Some(_lock) = lock else { return Err(ImageError::Cancelled) };
         if self.has(digest) {

@@ -45,6 +45,15 @@ impl FileLock {
         }
         Ok(None)
     }
+
+    /// Removes the file of a lock whose holder died, and of no other.
+    pub(super) fn sweep(path: &Path) -> io::Result<()> {
+        let file = OpenOptions::new().write(true).open(path)?;
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() && same(&file, path)? {
+            drop(FileLock { path: path.to_owned(), _file: file });
+        }
+        Ok(())
+    }
 }
 
 impl Drop for FileLock {
@@ -88,6 +97,18 @@ mod tests {
         });
         assert_eq!(entered.into_inner(), 12);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn only_what_nobody_holds_is_swept() {
+        let top = tempfile::tempdir().unwrap();
+        let (held, left) = (top.path().join("held"), top.path().join("left"));
+        let _held = FileLock::acquire(&held, &Cancel::default(), || {}).unwrap().unwrap();
+        fs::write(&left, "").unwrap();
+        for path in [&held, &left] {
+            FileLock::sweep(path).unwrap();
+        }
+        assert!(held.exists() && !left.exists());
     }
 
     #[test]
