@@ -40,6 +40,7 @@ fn begin() -> Result<OwnedFd, zoned::platform::Failure> {
     rustix::stdio::dup2_stdin(&null).at("close", "stdin")?;
     // Descriptors that clients sent to zoned come without close-on-exec (zlink's recvmsg): one on its way to a
     // command of another zone would stay open here, and its reader would wait for this zone's end.
-    zoned::sys::files::close_all_but(&[&listener, &OwnedFd::from(null)]).at("close", "inherited descriptors")?;
+    zoned::sys::files::close_all_but(&[&listener, &OwnedFd::from(null)])
+        .at("close", "inherited descriptors")?;
     Ok(listener)
 }

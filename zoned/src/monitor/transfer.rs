@@ -17,7 +17,11 @@ use crate::{
 };
 
 /// Unpacks what comes from the pipe into the folder `path`. `begun` is called when that is open.
-pub fn unpack(path: &Path, pipe: OwnedFd, begun: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
+pub fn unpack(
+    path: &Path,
+    pipe: OwnedFd,
+    begun: impl FnOnce() -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let folder = open_folder(path)?;
     begun()?;
     let rules = Rules { root: false, ..Rules::default() };
