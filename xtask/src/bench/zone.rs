@@ -48,6 +48,8 @@ impl Zone {
 
     /// Boots it once: when that was asked for, when the probe began, when the zone was installed again.
     pub(crate) fn boot(&mut self, way: Way) -> Result<[SystemTime; 3]> {
+        // The zone is said to be installed a moment before its halt has ended; to ask for one waits for that.
+        self.connection.call("Do", json!({ "zone": NAME, "verb": "halt" }))?;
         let request = SystemTime::now();
         match way {
             Way::Command => {
