@@ -69,16 +69,18 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     options.json.as_deref().map_or(Ok(()), |path| figures::write(path, &figures))
 }
 
-/// Runs all subjects in turn; another one goes first each time, so that none always follows the same one.
+/// Runs all subjects in turn, in another order each time: what a subject leaves warm serves a different one.
 fn measure(setting: &Setting, mut zone: Zone, runs: u32) -> Result<Vec<(Subject, Vec<Run>)>> {
     stage::enter_private_view()?;
     let subjects =
         PEERS.iter().map(Subject::Peer).chain([Subject::Zone(Way::Command), Subject::Zone(Way::Call)]);
     let mut series: Vec<(Subject, Vec<Run>)> = subjects.map(|subject| (subject, Vec::new())).collect();
+    let mut order: Vec<usize> = (0..series.len()).collect();
+    let mut shuffle = Shuffle(0x9e37_79b9);
     for round in 0..WARM_UP + runs {
-        let first = round as usize % series.len();
-        series.rotate_left(first);
-        for (subject, taken) in &mut series {
+        shuffle.apply(&mut order);
+        for &index in &order {
+            let (subject, taken) = &mut series[index];
             let run = match subject {
                 Subject::Peer(peer) => run_peer(peer, setting, round)?,
                 Subject::Zone(way) => run_zone(&mut zone, *way)?,
@@ -87,9 +89,22 @@ fn measure(setting: &Setting, mut zone: Zone, runs: u32) -> Result<Vec<(Subject,
                 taken.push(run);
             }
         }
-        series.rotate_right(first);
     }
     Ok(series)
+}
+
+/// Orders that look random and are the same in every run (Marsaglia's xorshift).
+struct Shuffle(u32);
+
+impl Shuffle {
+    fn apply(&mut self, order: &mut [usize]) {
+        for last in (1..order.len()).rev() {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 17;
+            self.0 ^= self.0 << 5;
+            order.swap(last, self.0 as usize % (last + 1));
+        }
+    }
 }
 
 fn run_zone(zone: &mut Zone, way: Way) -> Result<Run> {

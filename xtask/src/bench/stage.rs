@@ -16,14 +16,19 @@ use std::{
     time::Duration,
 };
 
+const CGROUP: &str = "/sys/fs/cgroup";
+
 /// Gives the calling thread, and what it starts, that view. Other threads keep theirs.
 pub(crate) fn enter_private_view() -> Result<()> {
     unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS).context("cannot make a mount namespace")?;
     let none: Option<&str> = None;
     mount(none, "/", none, MsFlags::MS_PRIVATE | MsFlags::MS_REC, none)
         .context("cannot make mounts private")?;
-    mount(Some("cgroup2"), "/sys/fs/cgroup", Some("cgroup2"), MsFlags::empty(), none)
-        .context("cannot mount cgroup2 over /sys/fs/cgroup")?;
+    // On a host with version 2 only it is there already, and the kernel refuses the same mount twice in one place.
+    if cgroup2_mount().is_none_or(|there| there != Path::new(CGROUP)) {
+        mount(Some("cgroup2"), CGROUP, Some("cgroup2"), MsFlags::empty(), none)
+            .with_context(|| format!("cannot mount cgroup2 over {CGROUP}"))?;
+    }
     mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), none).context("cannot mount over /run")
 }
 
@@ -80,7 +85,7 @@ fn remove(group: &Path) -> Result<()> {
 
 /// Where cgroup2 is mounted: /sys/fs/cgroup, or below it on a host with both versions.
 fn cgroup2_mount() -> Option<PathBuf> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let mounts = fs::read_to_string("/proc/thread-self/mountinfo").ok()?;
     mounts.lines().find_map(|line| {
         let (mount, source) = line.split_once(" - ")?;
         source.starts_with("cgroup2 ").then(|| mount.split(' ').nth(4).map(PathBuf::from))?
