@@ -23,7 +23,7 @@ use zoned_api::{EventKind, State};
 
 use crate::{
     brand::Brands,
-    ebpf::EbpfError,
+    ebpf::{self, EbpfError},
     events::Journal,
     fault::whole,
     host::{Host, Names},
@@ -125,29 +125,48 @@ fn make_folder(path: &Path) -> Result<(), StartError> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(StartError::io(path, "make"))
 }
 
-/// Everything that needs no runtime.
+/// Everything that needs no runtime. What may be missing or unreadable is looked at before the system is touched.
 fn prepare(options: &Options) -> Result<Host, StartError> {
+    ebpf::embedded()?;
+    let monitor = monitor(options)?;
+    let brands = Brands::load(&options.config_dir.join("brands"))?;
     make_folder(&options.state_dir)?;
     make_folder(&options.cache_dir)?;
+    let store = Store::open(&options.state_dir)?;
+    let images = Images::new(&options.state_dir, &options.cache_dir)?;
     let boot_id = Path::new("/proc/sys/kernel/random/boot_id");
     let tree = Tree::discover(&options.cgroup_name)?;
-    tree.prepare()?;
-    bpffs::mount(&options.run_dir)?;
-    let metering = Metering::open(&options.run_dir, tree.parent())?;
     Ok(Host {
         boot_id: fs::read_to_string(boot_id).map_err(StartError::io(boot_id, "read"))?.trim().to_owned(),
-        monitor: monitor(options)?,
+        monitor,
         hard_limits: hard_limits(),
-        store: Store::open(&options.state_dir)?,
+        store,
+        metering: metering(&tree, &options.run_dir)?,
         tree,
-        images: Images::new(&options.state_dir, &options.cache_dir)?,
-        metering,
-        brands: Brands::load(&options.config_dir.join("brands"))?,
+        images,
+        brands,
         journal: Journal::default(),
         names: Names::default(),
         unreadable: Default::default(),
         run_dir: options.run_dir.clone(),
         state_dir: options.state_dir.clone(),
+    })
+}
+
+/// The zones' parent groups, and the programs that meter what is in them. Leaves neither behind if that fails and
+/// no zone of an earlier daemon needs them.
+fn metering(tree: &Tree, run_dir: &Path) -> Result<Metering, StartError> {
+    let made = || -> Result<Metering, StartError> {
+        tree.prepare()?;
+        bpffs::mount(run_dir)?;
+        Ok(Metering::open(run_dir, tree.parent())?)
+    };
+    made().inspect_err(|_| {
+        let zones = fs::read_dir(run_dir.join("zones"));
+        if zones.is_err() || zones.is_ok_and(|mut zones| zones.next().is_none()) {
+            bpffs::unmount(run_dir);
+            tree.remove_parents();
+        }
     })
 }
 
