@@ -56,7 +56,8 @@ pub(crate) async fn run(app: &App, args: Args) -> Result<u8> {
             return Err(hinted("both sides are in a zone", hint));
         }
     };
-    app.out.notice(&format!("copied {} entries, {}", tally.entries, units::bytes(tally.bytes)));
+    let entries = if tally.entries == 1 { "entry" } else { "entries" };
+    app.out.notice(&format!("copied {} {entries}, {}", tally.entries, units::bytes(tally.bytes)));
     if tally.skipped > 0 {
         app.out.warn(&format!("{} devices or sockets were left out", tally.skipped));
     }
