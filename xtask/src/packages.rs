@@ -57,7 +57,11 @@ impl Group {
             package("mmdebstrap", "makes the root of a Debian suite"),
             package("debian-archive-keyring", "what mmdebstrap downloads is checked against it"),
         ];
-        const TEST: &[Package] = &[package("bpftool", "an independent look at programs and maps")];
+        const TEST: &[Package] = &[
+            package("bpftool", "an independent look at programs and maps"),
+            package("xz-utils", "tar makes an image for the tests with it"),
+            package("zstd", "tar makes an image for the tests with it"),
+        ];
         const BENCH: &[Package] = &[
             package("bubblewrap", "a peer in `bench boot`"),
             package("crun", "a peer in `bench boot`"),
