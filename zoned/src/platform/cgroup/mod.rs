@@ -90,6 +90,8 @@ trait Controllers: Send + Sync + std::fmt::Debug {
     fn folders(&self, tag: &str) -> Vec<PathBuf>;
     /// Parent folders outside of the cgroup2 tree.
     fn parents(&self) -> Vec<PathBuf>;
+    /// Makes the kernel ready to move a process between groups, if that is still to be done for a boot.
+    fn warm_up(&self);
     /// CPU time the boot has taken, nanoseconds, where the host keeps it.
     fn usage_ns(&self, tag: &str) -> Option<u64>;
     /// Tasks the boot has, where the host counts them.
@@ -147,6 +149,11 @@ impl Tree {
             // Not empty or gone: both are as they should be.
             let _ = fs::remove_dir(folder);
         }
+    }
+
+    /// Makes the kernel ready for the one slow step of a boot on hybrid hosts; blocks for as long as that takes.
+    pub fn warm_up(&self) {
+        self.controllers.warm_up();
     }
 
     /// Folder of one boot in the cgroup2 tree.
