@@ -35,6 +35,8 @@ pub(crate) fn enter_private_view() -> Result<()> {
 /// A cgroup that this process has moved into; it moves back and removes the group when this is dropped.
 pub(crate) struct Group {
     path: PathBuf,
+    /// Its path below the root of its hierarchy.
+    name: PathBuf,
     before: PathBuf,
 }
 
@@ -47,9 +49,10 @@ impl Group {
             .find_map(|line| line.strip_prefix("0::/"))
             .context("no cgroup2 in /proc/self/cgroup")?;
         let before = mount.join(own);
-        let path = mount.join(format!("xtask-bench-{}", process::id()));
+        let name = Path::new(own).join(format!("xtask-bench-{}", process::id()));
+        let path = mount.join(&name);
         fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
-        let group = Self { path, before };
+        let group = Self { path, name, before };
         move_to(&group.path)?;
         Ok(group)
     }
@@ -57,7 +60,15 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        if let Err(error) = move_to(&self.before).and_then(|()| remove(&self.path)) {
+        let removed = move_to(&self.before).and_then(|()| {
+            // nspawn mirrors the group it finds itself in into systemd's hierarchy of version 1.
+            let mirrored = cgroup_mounts("cgroup").into_iter().map(|mount| mount.join(&self.name));
+            mirrored
+                .filter(|group| group.is_dir())
+                .chain([self.path.clone()])
+                .try_for_each(|group| remove(&group))
+        });
+        if let Err(error) = removed {
             eprintln!("warning: {error:#}");
         }
     }
@@ -85,9 +96,16 @@ fn remove(group: &Path) -> Result<()> {
 
 /// Where cgroup2 is mounted: /sys/fs/cgroup, or below it on a host with both versions.
 fn cgroup2_mount() -> Option<PathBuf> {
-    let mounts = fs::read_to_string("/proc/thread-self/mountinfo").ok()?;
-    mounts.lines().find_map(|line| {
+    cgroup_mounts("cgroup2").into_iter().next()
+}
+
+/// Where hierarchies of this kind, `cgroup` or `cgroup2`, are mounted for the calling thread.
+fn cgroup_mounts(kind: &str) -> Vec<PathBuf> {
+    let mounts = fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default();
+    let target = |line: &str| {
         let (mount, source) = line.split_once(" - ")?;
-        source.starts_with("cgroup2 ").then(|| mount.split(' ').nth(4).map(PathBuf::from))?
-    })
+        let of_kind = source.split(' ').next() == Some(kind);
+        of_kind.then(|| mount.split(' ').nth(4).map(PathBuf::from))?
+    };
+    mounts.lines().filter_map(target).collect()
 }
