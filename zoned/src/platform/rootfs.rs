@@ -39,8 +39,21 @@ pub fn as_zone_root(ids: IdRange) -> Result<(), Failure> {
 
 /// A detached clone of the mount at `path` (that one mount only), ids shifted by `userns`, with attributes.
 pub fn shifted(path: &Path, userns: impl AsFd, attributes: MountAttrFlags) -> Result<OwnedFd, Failure> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let tree = open_tree(CWD, path, flags).at("open", path.display())?;
+    let place =
+        openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).at("open", path.display())?;
+    shifted_at(place, path, userns, attributes)
+}
+
+/// Like [`shifted`], of what is open already; `path` is for messages.
+pub fn shifted_at(
+    place: OwnedFd,
+    path: &Path,
+    userns: impl AsFd,
+    attributes: MountAttrFlags,
+) -> Result<OwnedFd, Failure> {
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let tree = open_tree(&place, "", flags).at("clone", path.display())?;
     let change = Attributes { set: attributes.bits().into(), idmap: Some(userns.as_fd()), recursive: false };
     set_attributes(tree.as_fd(), change)
         .at("shift the ids of", path.display())
