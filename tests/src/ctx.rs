@@ -69,10 +69,10 @@ impl TestCtx {
         let mut command = self.daemon_command();
         command.stdin(Stdio::null()).stderr(log);
         let mut child = command.spawn().unwrap_or_else(|e| panic!("zoned: {e}"));
-        let socket = self.socket();
+        // An answer, not a mere connection: the socket of a daemon that was killed may live a moment longer.
         let up = wait::within(std::time::Duration::from_secs(30), || {
             let ended = child.try_wait().ok().flatten();
-            (ended.is_some() || std::os::unix::net::UnixStream::connect(&socket).is_ok()).then_some(ended)
+            (ended.is_some() || self.zonectl(&["list"]).code == 0).then_some(ended)
         });
         self.daemon = Some(child);
         assert!(matches!(up, Some(None)), "zoned did not come up: {up:?}\n{}", self.log());
