@@ -66,7 +66,11 @@ pub fn run(plan: &Plan, ends: &Ends) -> Result<(), Failure> {
     timens::for_children()?;
     let cgroup = File::open(&plan.cgroups.payload).at("open", plan.cgroups.payload.display())?;
     // The monitor has put this process into the v1 groups by then; PID 1 inherits them.
-    let _: Option<(Go, _)> = packet::receive(&ends.monitor).at("hear from", "the monitor")?;
+    let go: Option<(Go, _)> = packet::receive(&ends.monitor).at("hear from", "the monitor")?;
+    if go.is_none() {
+        // The monitor could not do that, or died: nothing may be born outside of the groups.
+        return Ok(());
+    }
     let (mapped, map_done) = packet::pair().at("make", "a socket pair")?;
     let how = Clone3 { namespaces: BORN_INTO as u64, for_parent: true, cgroup: Some(cgroup.as_fd()) };
     match clone3(how).at("make", "the zone's first process")? {

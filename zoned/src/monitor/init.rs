@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::{
     net::{AddressFamily, SocketType, socket},
+    process::{DumpableBehavior, set_dumpable_behavior},
     thread::{Gid, Uid, set_thread_groups, set_thread_res_gid, set_thread_res_uid},
 };
 
@@ -75,7 +76,9 @@ fn way<'p>(plan: &'p Plan, mapped: OwnedFd, monitor: &OwnedFd) -> Result<&'p Ini
 pub(super) fn become_root() -> Result<(), Failure> {
     set_thread_groups(&[]).at("give up", "supplementary groups")?;
     set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT).at("become", "group 0 of the zone")?;
-    set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).at("become", "user 0 of the zone")
+    set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).at("become", "user 0 of the zone")?;
+    // A change of ids sets it to fs.suid_dumpable, which a host may have made 1 (proc_sys_fs(5)).
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).at("become", "undumpable")
 }
 
 fn file_systems(plan: &Plan, monitor: &OwnedFd) -> Result<(), Failure> {

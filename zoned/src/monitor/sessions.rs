@@ -164,8 +164,9 @@ impl Sessions {
                 Some(Signal::SIGHUP)
             }
         };
-        // The task leads a process group of its own from its setsid on; until it is reaped the number is its.
-        if let (Some(signal), Some((pid, _))) = (signal, &session.process) {
+        // The task leads a process group of its own from its setsid on; until it is reaped the number is its. It may be
+        // reaped while its usher still holds its socket.
+        if let (Some(signal), Some((pid, _)), None) = (signal, &session.process, session.exit) {
             let _ = killpg(Pid::from_raw(*pid), signal);
         }
     }
