@@ -45,7 +45,6 @@ fn main() {
 
 /// Processes whose command line names the test's folder: its daemon and its monitors.
 fn processes(folder: &Path) -> Vec<i32> {
-    let wanted = folder.to_string_lossy().into_owned();
     let own = std::process::id() as i32;
     let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = pids.filter_map(|e| e.file_name().to_str().and_then(|n| n.parse::<i32>().ok()));
@@ -55,7 +54,8 @@ fn processes(folder: &Path) -> Vec<i32> {
             let line = String::from_utf8_lossy(&line).into_owned();
             let mut words = line.split('\0');
             let program = words.next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
-            matches!(program, "zoned" | "zone-monitor") && words.any(|word| word.starts_with(&wanted))
+            matches!(program, "zoned" | "zone-monitor")
+                && words.any(|word| Path::new(word).starts_with(folder))
         })
         .collect()
 }
