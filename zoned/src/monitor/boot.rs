@@ -1,6 +1,6 @@
 //! One boot, from the builder's fork to PID 1's end.
 
-use std::{fs, io, os::fd::OwnedFd};
+use std::{io, os::fd::OwnedFd};
 
 use nix::sys::wait::WaitStatus;
 use zoned_api::report::Exit;
@@ -51,7 +51,7 @@ pub enum News {
 }
 
 impl Boot {
-    /// Forks the builder and puts it into the v1 groups while it works.
+    /// Forks the builder.
     pub fn start(plan: &Plan, straight: bool, poller: &Poller) -> Result<Self, Failure> {
         let (ours, theirs) = packet::pair().at("make", "a socket pair")?;
         let (link, init) = packet::pair().at("make", "a socket pair")?;
@@ -59,11 +59,6 @@ impl Boot {
             Forked::Child => run_builder(plan, Ends { monitor: theirs, init }),
             Forked::Parent { pid, .. } => pid,
         };
-        for group in &plan.cgroups.v1 {
-            let procs = group.join("cgroup.procs");
-            fs::write(&procs, builder.to_string()).at("put the zone into", procs.display())?;
-        }
-        packet::send(&ours, &Go::On, &[]).at("tell", "the builder")?;
         for fd in [&ours, &link] {
             rustix::io::ioctl_fionbio(fd, true).at("prepare", "a socket")?;
         }

@@ -2,8 +2,7 @@
 //! own and gives birth to PID 1, as a child of the monitor's.
 //!
 //! ```text
-//! monitor ──fork──▶ builder: helper mount namespace, id-mapped layers, overlay, /usr, /dev …
-//!    │  cgroups ──Go──▶ │
+//! monitor ──fork──▶ builder: joins the v1 groups; helper mount namespace, id-mapped layers, overlay, /usr, /dev …
 //!    │                  ├─clone3(PARENT, NEWUSER NEWNS NEWPID NEWNET NEWUTS, INTO_CGROUP)──▶ PID 1 (init.rs)
 //!    │ ◀──Born, pidfd── │ maps its ids ──Go──▶                                                  │
 //!    │                  ▼ exit                                                                  │
@@ -25,7 +24,7 @@ use super::{
 };
 use crate::{
     plan::Plan,
-    platform::{At, Failure, provided, rootfs, timens, userns},
+    platform::{At, Failure, cgroup, provided, rootfs, timens, userns},
     sys::{
         clone::{Clone3, Forked, clone3},
         files,
@@ -50,6 +49,7 @@ pub struct Ends {
 /// Runs the builder. Returns only in the builder itself, when PID 1 is born and mapped; never in PID 1.
 pub fn run(plan: &Plan, ends: &Ends) -> Result<(), Failure> {
     files::close_all_but(&[&ends.monitor, &ends.init]).at("close", "the monitor's descriptors")?;
+    cgroup::join(&plan.cgroups.v1)?;
     unshare(libc::CLONE_NEWNS).at("make", "a mount namespace")?;
     let deep_private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change("/", deep_private).at("make private", "the mounts")?;
@@ -65,12 +65,6 @@ pub fn run(plan: &Plan, ends: &Ends) -> Result<(), Failure> {
     drop((root, shift));
     timens::for_children()?;
     let cgroup = File::open(&plan.cgroups.payload).at("open", plan.cgroups.payload.display())?;
-    // The monitor has put this process into the v1 groups by then; PID 1 inherits them.
-    let go: Option<(Go, _)> = packet::receive(&ends.monitor).at("hear from", "the monitor")?;
-    if go.is_none() {
-        // The monitor could not do that, or died: nothing may be born outside of the groups.
-        return Ok(());
-    }
     let (mapped, map_done) = packet::pair().at("make", "a socket pair")?;
     let how = Clone3 { namespaces: BORN_INTO as u64, for_parent: true, cgroup: Some(cgroup.as_fd()) };
     match clone3(how).at("make", "the zone's first process")? {

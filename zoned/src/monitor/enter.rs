@@ -14,7 +14,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
+    fs::File,
     os::fd::{AsFd, OwnedFd},
     path::Path,
 };
@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     plan::Plan,
-    platform::{At, Failure, confine, console, users},
+    platform::{At, Failure, cgroup, confine, console, users},
     sys::{
         clone::{Clone3, Forked, clone3},
         exit_now, files, keyring, namespace, title, tty,
@@ -81,10 +81,7 @@ pub fn run(plan: &Plan, init: &OwnedFd, task: &Task, monitor: &OwnedFd) -> Resul
     let mut kept = task.descriptors();
     kept.extend([init, monitor]);
     files::close_all_but(&kept).at("close", "the monitor's descriptors")?;
-    for group in &plan.cgroups.v1 {
-        let procs = group.join("cgroup.procs");
-        fs::write(&procs, "0").at("join", procs.display())?;
-    }
+    cgroup::join(&plan.cgroups.v1)?;
     let cgroup = File::open(&plan.cgroups.exec).at("open", plan.cgroups.exec.display())?;
     namespace::enter(init.as_fd(), ALL).at("enter", "the zone's namespaces")?;
     let how = Clone3 { namespaces: 0, for_parent: true, cgroup: Some(cgroup.as_fd()) };

@@ -1,4 +1,6 @@
-//! `zone-monitor RUN_FOLDER [--boot]`: started by zoned with the zone's control socket, listening, as its stdin.
+//! `zone-monitor RUN_FOLDER [--boot]`: started by zoned, with the zone's control socket, listening, as its stdout.
+//! A byte on its stdin says that the zone's groups and the plan are there; the end of it without one, that they will
+//! never be.
 
 use std::{env, fs::File, os::fd::OwnedFd, path::PathBuf, process::ExitCode};
 
@@ -35,9 +37,9 @@ fn begin() -> Result<OwnedFd, zoned::platform::Failure> {
     umask(Mode::WGRP | Mode::WOTH);
     set_dumpable_behavior(DumpableBehavior::NotDumpable).at("become", "undumpable")?;
     let listener =
-        rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).at("take", "the control socket")?;
+        rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3).at("take", "the control socket")?;
     let null = File::open("/dev/null").at("open", "/dev/null")?;
-    rustix::stdio::dup2_stdin(&null).at("close", "stdin")?;
+    rustix::stdio::dup2_stdout(&null).at("close", "stdout")?;
     // Descriptors that clients sent to zoned come without close-on-exec (zlink's recvmsg): one on its way to a
     // command of another zone would stay open here, and its reader would wait for this zone's end.
     zoned::sys::files::close_all_but(&[&listener, &OwnedFd::from(null)])

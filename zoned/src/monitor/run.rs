@@ -2,8 +2,9 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufReader, Write},
+    io::{self, Write},
     os::fd::{AsFd, OwnedFd},
+    path::Path,
 };
 
 use nix::{
@@ -52,15 +53,6 @@ struct Monitor {
 
 /// Runs the monitor of the zone whose run folder this is, until its boot is over.
 pub fn run(folder: RunFolder, listener: OwnedFd, straight: bool) -> Result<(), Failure> {
-    let path = folder.plan();
-    let plan: Plan = File::open(&path)
-        .and_then(|file| Ok(serde_json::from_reader(BufReader::new(file))?))
-        .at("read", path.display())?;
-    if plan.version != plan::VERSION {
-        let wrong =
-            io::Error::other(format!("its version is {}, this monitor has {}", plan.version, plan::VERSION));
-        return Err(wrong).at("use", path.display());
-    }
     let mask: SigSet = [Signal::SIGCHLD].into_iter().collect();
     mask.thread_block().map_err(io::Error::from).at("block", "signals")?;
     let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK);
@@ -68,6 +60,10 @@ pub fn run(folder: RunFolder, listener: OwnedFd, straight: bool) -> Result<(), F
     let poller = Poller::new().at("make", "an epoll")?;
     poller.add(&signals, Source::Signals).at("watch", "signals")?;
     let connections = Connections::new(listener, &poller).at("watch", "the control socket")?;
+    if !told_to_begin()? {
+        return Ok(());
+    }
+    let plan = read_plan(&folder.plan())?;
     let boot = Boot::start(&plan, straight, &poller)?;
     let (sessions, boot_asked) = (Sessions::default(), Vec::new());
     let mut monitor = Monitor {
@@ -82,6 +78,30 @@ pub fn run(folder: RunFolder, listener: OwnedFd, straight: bool) -> Result<(), F
         boot_asked,
     };
     monitor.watch()
+}
+
+/// Waits for the daemon's word that groups and plan are there. False if they will never be: it failed, or died.
+fn told_to_begin() -> Result<bool, Failure> {
+    let told = loop {
+        match rustix::io::read(rustix::stdio::stdin(), &mut [0]) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => break other.at("hear from", "the daemon")? == 1,
+        }
+    };
+    let null = File::open("/dev/null").at("open", "/dev/null")?;
+    rustix::stdio::dup2_stdin(&null).at("close", "stdin")?;
+    Ok(told)
+}
+
+fn read_plan(path: &Path) -> Result<Plan, Failure> {
+    let data = fs::read(path).at("read", path.display())?;
+    let plan: Plan = serde_json::from_slice(&data).map_err(io::Error::from).at("read", path.display())?;
+    if plan.version != plan::VERSION {
+        let wrong =
+            io::Error::other(format!("its version is {}, this monitor has {}", plan.version, plan::VERSION));
+        return Err(wrong).at("use", path.display());
+    }
+    Ok(plan)
 }
 
 impl Monitor {

@@ -34,9 +34,6 @@ pub enum Until {
 
 /// Brings a zone up from `installed`.
 pub(super) async fn bring_up(work: &Work, until: Until) -> Result<(), ApiError> {
-    // Beside all that comes before the monitor's fork.
-    let host = work.host.clone();
-    drop(tokio::task::spawn_blocking(move || host.tree.warm_up()));
     // Kept in the run folder until the boot ends: a boot writes to no disk.
     work.change(|status| status.history.boot += 1);
     let status = work.status();

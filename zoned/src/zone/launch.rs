@@ -5,10 +5,17 @@
 use std::{
     fs::{DirBuilder, OpenOptions},
     io,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::{
+        fd::OwnedFd,
+        unix::fs::{DirBuilderExt, OpenOptionsExt},
+    },
+    panic::resume_unwind,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    thread,
 };
+
+use rustix::pipe::{PipeFlags, pipe_with};
 
 use brands::detect::{InitCheck, InitKind, detect};
 
@@ -82,11 +89,32 @@ impl BootError {
 }
 
 /// Everything up to a running monitor. Returns it, and when that was, milliseconds since the epoch.
+///
+/// The monitor starts in a thread of its own: the one that spawns is held up until the exec, and a process is put on a
+/// CPU that is idle at its exec, which is not to be the one on which all the rest is then made.
 pub(super) fn launch(host: &Host, status: &Status, until: Until) -> Result<(Child, u64), BootError> {
     let (identity, folder) = (status.identity(), host.run_folder(&status.uuid()));
     make_folder(&folder)?;
-    let mut record = RunRecord::new(&host.boot_id, identity.boot, until == Until::Running);
+    let record = RunRecord::new(&host.boot_id, identity.boot, until == Until::Running);
     record.save(&folder.run())?;
+    let booted_ms = record.booted_ms;
+    let (started, prepared) = thread::scope(|scope| {
+        let starting = scope.spawn(|| Starting::spawn(host, &folder, record));
+        let prepared = prepare(host, status, identity, &folder);
+        (starting.join().unwrap_or_else(|panic| resume_unwind(panic)), prepared)
+    });
+    let mut monitor = started?;
+    match prepared.and_then(|()| monitor.begin()) {
+        Ok(()) => Ok((monitor.child, booted_ms)),
+        Err(e) => {
+            monitor.end();
+            Err(e)
+        }
+    }
+}
+
+/// What the monitor needs before it begins: groups, slot, plan.
+fn prepare(host: &Host, status: &Status, identity: Identity, folder: &RunFolder) -> Result<(), BootError> {
     let tag = identity.tag();
     let cgroups = host.tree.create(&tag, status.ids)?;
     tracing::debug!(zone = %identity.name, "groups are made");
@@ -94,16 +122,12 @@ pub(super) fn launch(host: &Host, status: &Status, until: Until) -> Result<(Chil
     host.metering.assign(&identity, id, &status.config).map_err(BootError::Metering)?;
     tracing::debug!(zone = %identity.name, "it is metered");
     let name = identity.name.clone();
-    let plan = make_plan(host, status, identity, cgroups, &folder)?;
+    let plan = make_plan(host, status, identity, cgroups, folder)?;
     let data = serde_json::to_vec(&plan).map_err(io::Error::from);
     data.and_then(|data| atomic::write(&folder.plan(), &data, atomic::Keep::ThroughExit))
         .map_err(BootError::folder(&folder.plan(), "write"))?;
     tracing::debug!(zone = %name, "the plan is written");
-    let child = spawn_monitor(host, &folder, until)?;
-    tracing::debug!(zone = %name, monitor = child.id(), "the monitor is started");
-    record.monitor = Process::of(child.id());
-    record.save(&folder.run())?;
-    Ok((child, record.booted_ms))
+    Ok(())
 }
 
 fn make_plan(
@@ -152,16 +176,48 @@ fn make_folder(folder: &RunFolder) -> Result<(), BootError> {
     make(&folder.assembly()).map_err(BootError::folder(&folder.assembly(), "make"))
 }
 
-fn spawn_monitor(host: &Host, folder: &RunFolder, until: Until) -> Result<Child, BootError> {
-    let listener = tether::listen(&folder.0).map_err(BootError::folder(&folder.control(), "listen on"))?;
-    let log = OpenOptions::new().create(true).append(true).mode(0o600).open(folder.log());
-    let log = log.map_err(BootError::folder(&folder.log(), "open"))?;
-    let errors = log.try_clone().map_err(BootError::folder(&folder.log(), "open"))?;
-    let mut command = Command::new(&host.monitor);
-    command.arg(&folder.0).env_clear().current_dir("/");
-    if until == Until::Running {
-        command.arg("--boot");
+/// A monitor that gets itself ready while all that it needs is made, and begins when it is told to.
+struct Starting {
+    child: Child,
+    /// Its stdin: a byte tells it to begin, and its end without one to go.
+    begin: OwnedFd,
+}
+
+impl Starting {
+    /// Starts it, and notes it in the run folder.
+    fn spawn(host: &Host, folder: &RunFolder, mut record: RunRecord) -> Result<Self, BootError> {
+        let listener =
+            tether::listen(&folder.0).map_err(BootError::folder(&folder.control(), "listen on"))?;
+        let log = OpenOptions::new().create(true).append(true).mode(0o600).open(folder.log());
+        let log = log.map_err(BootError::folder(&folder.log(), "open"))?;
+        let mut command = Command::new(&host.monitor);
+        command.arg(&folder.0).env_clear().current_dir("/");
+        if record.straight {
+            command.arg("--boot");
+        }
+        let failed = |source| BootError::Monitor { path: host.monitor.clone(), source };
+        let (told, begin) = pipe_with(PipeFlags::CLOEXEC).map_err(|e| failed(e.into()))?;
+        command.stdin(Stdio::from(told)).stdout(Stdio::from(listener)).stderr(log);
+        let child = command.spawn().map_err(failed)?;
+        let starting = Self { child, begin };
+        record.monitor = Process::of(starting.child.id());
+        if let Err(e) = record.save(&folder.run()) {
+            starting.end();
+            return Err(e.into());
+        }
+        Ok(starting)
     }
-    command.stdin(Stdio::from(listener)).stdout(log).stderr(errors);
-    command.spawn().map_err(|source| BootError::Monitor { path: host.monitor.clone(), source })
+
+    /// Everything is there.
+    fn begin(&mut self) -> Result<(), BootError> {
+        let told = rustix::io::write(&self.begin, &[1]).map(drop);
+        told.map_err(|_| BootError::Tether(TetherError::Ended))
+    }
+
+    /// There is nothing to begin with.
+    fn end(mut self) {
+        // Dead already is what is wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }

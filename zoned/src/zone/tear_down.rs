@@ -25,19 +25,20 @@ pub(super) async fn tear_down(work: &Work) -> Result<ExitRecord, ApiError> {
     let killing = tag.clone();
     let killed = work.blocking(move |host| host.tree.kill(&killing)).await;
     match killed {
-        Err(e) => problems.push(whole(&e)),
         // With processes left the monitor stays with them, for the next try.
-        Ok(()) => end_monitor(work, uuid).await,
+        Err(e) => problems.push(whole(&e)),
+        Ok(()) => {
+            let cleared = work.blocking(move |host| clear(host, &uuid, &tag));
+            problems.extend(tokio::join!(end_monitor(work, uuid), cleared).1);
+        }
     }
     let boot = status.history.boot;
-    let (record, more) = work
-        .blocking(move |host| clear(host, &uuid, boot, &tag, problems.is_empty()).prepend(problems))
-        .await;
-    if more.is_empty() {
+    let (record, problems) = work.blocking(move |host| conclude(host, &uuid, boot, problems)).await;
+    if problems.is_empty() {
         work.change(|status| status.run = None);
         return Ok(record);
     }
-    let reason = more.join("; ");
+    let reason = problems.join("; ");
     work.enter(State::Down, Some(reason.clone()));
     let hint = "`zonectl halt` tries it again";
     Err(ApiError::failed(
@@ -71,31 +72,19 @@ async fn end_monitor(work: &Work, uuid: Uuid) {
     .await;
 }
 
-/// How a boot ended, and what of it could not be removed.
-struct Cleared {
-    record: ExitRecord,
-    problems: Vec<String>,
+/// Removes what the kernel holds for a boot without processes. Returns what could not be.
+fn clear(host: &Host, uuid: &Uuid, tag: &str) -> Vec<String> {
+    let metering = host.metering.release(uuid).err().map(|e| format!("metering: {e}"));
+    metering.into_iter().chain(host.tree.remove(tag).iter().map(|e| whole(e))).collect()
 }
 
-impl Cleared {
-    fn prepend(self, mut before: Vec<String>) -> (ExitRecord, Vec<String>) {
-        before.extend(self.problems);
-        (self.record, before)
-    }
-}
-
-/// Removes what is left of a boot without processes.
-fn clear(host: &Host, uuid: &Uuid, boot: u64, tag: &str, empty: bool) -> Cleared {
+/// How a boot ended; takes its run folder away if there were no problems before.
+fn conclude(host: &Host, uuid: &Uuid, boot: u64, mut problems: Vec<String>) -> (ExitRecord, Vec<String>) {
     let folder = host.run_folder(uuid);
     let unknown = ExitRecord { boot, exit: Exit::Unknown, failure: None };
     let read = fs::read(folder.exit()).ok().and_then(|data| serde_json::from_slice::<ExitRecord>(&data).ok());
     let record = read.filter(|record| record.boot == boot).unwrap_or(unknown);
-    let mut problems = Vec::new();
-    if empty {
-        problems.extend(host.metering.release(uuid).err().map(|e| format!("metering: {e}")));
-        problems.extend(host.tree.remove(tag).iter().map(|e| whole(e)));
-    }
-    if empty && problems.is_empty() {
+    if problems.is_empty() {
         match fs::remove_dir_all(&folder.0) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => {
                 problems.push(format!("{}: cannot be removed: {e}", folder.0.display()));
@@ -103,7 +92,7 @@ fn clear(host: &Host, uuid: &Uuid, boot: u64, tag: &str, empty: bool) -> Cleared
             _ => {}
         }
     }
-    Cleared { record, problems }
+    (record, problems)
 }
 
 /// How a boot ended, in words.

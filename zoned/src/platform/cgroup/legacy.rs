@@ -5,7 +5,6 @@
 
 use std::{
     fs,
-    io::Write,
     path::{Path, PathBuf},
 };
 
@@ -69,26 +68,6 @@ impl Controllers for Legacy {
 
     fn parents(&self) -> Vec<PathBuf> {
         self.hierarchies.iter().map(|h| h.mount.join(&self.name)).collect()
-    }
-
-    /// The first move after a pause waits for an RCU grace period (the kernel's lock for moves is made for readers,
-    /// which forks are). A move of this process to where it is changes nothing and waits for that period too: begun
-    /// when a boot is asked for, it is over when the boot's own move comes.
-    fn warm_up(&self) {
-        let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-        for line in own.lines() {
-            // 4:memory:/system.slice/zoned.service
-            let mut fields = line.splitn(3, ':').skip(1);
-            let (Some(names), Some(path)) = (fields.next(), fields.next()) else { continue };
-            let first = names.split(',').next().unwrap_or_default();
-            let Some(hierarchy) = self.hierarchies.iter().find(|h| !first.is_empty() && h.has(first)) else {
-                continue;
-            };
-            let procs = hierarchy.mount.join(path.trim_start_matches('/')).join("cgroup.procs");
-            // Where it cannot be done (a cgroup namespace shows another path) a boot is slower and no worse.
-            let _ = fs::OpenOptions::new().write(true).open(procs).and_then(|mut file| file.write_all(b"0"));
-            return;
-        }
     }
 
     fn usage_ns(&self, tag: &str) -> Option<u64> {

@@ -18,7 +18,8 @@ mod unified;
 mod walk;
 
 use std::{
-    fs, io,
+    fs::{self, OpenOptions},
+    io::{self, Write},
     os::unix::fs::{MetadataExt, chown},
     path::{Path, PathBuf},
     time::Duration,
@@ -28,6 +29,7 @@ use self::{legacy::Legacy, unified::Unified};
 use crate::{
     mountinfo,
     plan::{Cgroups, IdRange},
+    platform::{At, Failure},
 };
 
 /// How long the processes of a zone may take to die after SIGKILL before that is called a failure.
@@ -90,8 +92,6 @@ trait Controllers: Send + Sync + std::fmt::Debug {
     fn folders(&self, tag: &str) -> Vec<PathBuf>;
     /// Parent folders outside of the cgroup2 tree.
     fn parents(&self) -> Vec<PathBuf>;
-    /// Makes the kernel ready to move a process between groups, if that is still to be done for a boot.
-    fn warm_up(&self);
     /// CPU time the boot has taken, nanoseconds, where the host keeps it.
     fn usage_ns(&self, tag: &str) -> Option<u64>;
     /// Tasks the boot has, where the host counts them.
@@ -149,11 +149,6 @@ impl Tree {
             // Not empty or gone: both are as they should be.
             let _ = fs::remove_dir(folder);
         }
-    }
-
-    /// Makes the kernel ready for the one slow step of a boot on hybrid hosts; blocks for as long as that takes.
-    pub fn warm_up(&self) {
-        self.controllers.warm_up();
     }
 
     /// Folder of one boot in the cgroup2 tree.
@@ -248,6 +243,21 @@ impl Tree {
     }
 }
 
+/// Moves this process, which must have one thread, into groups of cgroup v1.
+///
+/// Through `tasks`, not `cgroup.procs`: only a move of the calling thread itself (`0`) does without the kernel's lock
+/// against forks, whose first taker after a pause waits 4 to 12 ms for an RCU grace period
+/// (`cgroup_procs_write_start` in kernel/cgroup/cgroup.c, since 5.5).
+pub fn join(groups: &[PathBuf]) -> Result<(), Failure> {
+    groups.iter().map(|group| group.join("tasks")).try_for_each(|tasks| {
+        OpenOptions::new()
+            .write(true)
+            .open(&tasks)
+            .and_then(|mut file| file.write_all(b"0"))
+            .at("join", tasks.display())
+    })
+}
+
 /// Makes a folder; there already is fine.
 fn make(path: &Path) -> Result<(), CgroupError> {
     match fs::create_dir(path) {
@@ -258,9 +268,15 @@ fn make(path: &Path) -> Result<(), CgroupError> {
 
 /// Removes a group and all below it; gone already is fine.
 fn remove(path: &Path) -> Result<(), CgroupError> {
-    match walk::remove(path) {
+    let busy = |e: &io::Error| e.raw_os_error() == Some(libc::EBUSY);
+    // Most have nothing below them, and need no walk.
+    let removed = match fs::remove_dir(path) {
+        Err(e) if busy(&e) => walk::remove(path),
+        other => other,
+    };
+    match removed {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(source) if source.raw_os_error() == Some(libc::EBUSY) => {
+        Err(e) if busy(&e) => {
             let pids = walk::processes(path);
             let text = if pids.is_empty() {
                 "busy, by something without processes".into()

@@ -53,9 +53,6 @@ impl Controllers for Unified {
         Vec::new()
     }
 
-    /// PID 1 is cloned into its group: nothing is ever moved.
-    fn warm_up(&self) {}
-
     fn usage_ns(&self, tag: &str) -> Option<u64> {
         usage_ns(&self.parent.join(tag))
     }
