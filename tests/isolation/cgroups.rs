@@ -143,7 +143,8 @@ fn a_hierarchy_that_is_mounted_later_shows_no_figures_of_the_hosts() {
     let name = format!("name={}", ctx.cgroup.replace('-', ""));
     let late = ctx.dir.join("late").display().to_string();
     ctx.ok(&["boot", "a"]);
-    daemon.run(&format!("mkdir {late} && mount -t cgroup -o none,{name} none {late}"));
+    let mount = format!("mount -t cgroup -o none,{name} none {late}");
+    daemon.run(&format!("mkdir {late} && {mount}"));
     let group = || {
         let groups = fs::read_to_string(format!("/proc/{}/cgroup", ctx.info("a")["init_pid"])).unwrap();
         let line = groups.lines().find(|line| line.contains(&name)).map(str::to_owned);
@@ -160,6 +161,11 @@ fn a_hierarchy_that_is_mounted_later_shows_no_figures_of_the_hosts() {
     peek().fails(2, "Permission denied");
     let inside = ctx.sh("a", "cat /proc/self/cgroup").ok();
     assert!(inside.contains(&format!(":{name}:/\n")), "{inside}");
+    // Commands come into the same groups, or not at all.
+    daemon.run(&format!("umount {late}"));
+    ctx.zonectl(&["exec", "a", "--", "/bin/true"]).fails(125, "the hierarchy is no longer mounted there");
+    daemon.run(&mount);
+    ctx.ok(&["exec", "a", "--", "/bin/true"]);
     ctx.ok(&["halt", "a"]);
     let groups = format!("find {late} -mindepth 1 -type d");
     assert!(!daemon.run(&groups).contains(&tag), "the group of the boot is left");

@@ -85,7 +85,9 @@ pub fn run(plan: &Plan, init: &OwnedFd, task: &Task, monitor: &OwnedFd) -> Resul
     files::close_all_but(&kept).at("close", "the monitor's descriptors")?;
     for group in &plan.cgroups.v1 {
         let procs = group.join("cgroup.procs");
-        fs::write(&procs, "0").at("join", procs.display())?;
+        // Going on without would leave the command in the host's own group.
+        let gone = "the hierarchy is no longer mounted there; mount it again, or reboot the zone";
+        fs::write(&procs, "0").at("join", procs.display()).map_err(|e| e.because(libc::ENOENT, gone))?;
     }
     let cgroup = File::open(&plan.cgroups.exec).at("open", plan.cgroups.exec.display())?;
     namespace::enter(init.as_fd(), ALL).at("enter", "the zone's namespaces")?;
