@@ -103,8 +103,12 @@ fn remove_hierarchy(folder: &Path, cgroup: &str) {
     }
 }
 
-/// Bottom-up; what still has processes stays for the next round.
+/// Bottom-up; what still has processes stays for the next round. None can end in a frozen group of version 1.
 fn remove_groups(group: &Path) {
+    let state = group.join("freezer.state");
+    if state.exists() {
+        let _ = fs::write(state, "THAWED");
+    }
     for entry in fs::read_dir(group).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|t| t.is_dir()) {
             remove_groups(&entry.path());
