@@ -165,3 +165,38 @@ fn fifty_deaths_of_the_daemon_lose_nothing() {
     }
     ctx.finish();
 }
+
+/// Descriptors run out at another point of its start with each limit, and the next daemon takes over what runs.
+#[test]
+fn a_daemon_without_descriptors_ends_no_zone() {
+    let mut ctx = TestCtx::new();
+    let zones = ["a", "b", "c"];
+    zones.iter().for_each(|zone| ctx.boot(&format!("zone: {zone}")));
+    let inits = zones.map(|zone| pid(&ctx, zone, "init_pid"));
+    let births = inits.map(born);
+    ctx.kill_daemon();
+    let (mut came_up, mut found_down) = (0, 0);
+    for limit in 18..42 {
+        let daemon = ctx.daemon_command();
+        let mut limited = std::process::Command::new("prlimit");
+        limited.arg(format!("--nofile={limit}")).arg(daemon.get_program()).args(daemon.get_args());
+        let path = ctx.dir.join(format!("log-{limit}"));
+        let log = || fs::read_to_string(&path).unwrap_or_default();
+        let file = fs::File::create(&path).unwrap();
+        let mut daemon = limited.stdin(Stdio::null()).stderr(file).spawn().unwrap();
+        wait::until("the daemon serves, or has ended", || {
+            log().contains("serving") || matches!(daemon.try_wait(), Ok(Some(_)))
+        });
+        came_up += i32::from(log().contains("serving"));
+        found_down += i32::from(log().contains("could not take it over"));
+        let _ = daemon.kill();
+        daemon.wait().unwrap();
+        let ended = log().contains("state=shutting-down") || inits.map(born) != births;
+        assert!(!ended, "with {limit} descriptors a zone was ended:\n{}", log());
+    }
+    assert!(came_up > 0 && found_down > 0, "came up {came_up} times, found zones down {found_down} times");
+    ctx.start_daemon();
+    assert_eq!(zones.map(|zone| ctx.state(zone)), ["running"; 3]);
+    assert_eq!(zones.map(|zone| pid(&ctx, zone, "init_pid")), inits);
+    ctx.finish();
+}

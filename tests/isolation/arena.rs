@@ -16,8 +16,8 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_zone-attack");
 /// Where the attacking program is in a zone.
 pub(crate) const INSIDE: &str = "/opt/attack/zone-attack";
 
-/// The profile of a zone without a system-call filter, as the built-in one is otherwise.
-const NATIVE: &str = include_str!("../../brands/profiles/native.yaml");
+/// The built-in profile, for brands that differ from it in one thing.
+pub(crate) const NATIVE: &str = include_str!("../../brands/profiles/native.yaml");
 
 /// Where, and as whom, a script runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -135,6 +135,17 @@ impl Arena {
         cgroup2().join(&self.ctx.cgroup).join(tag)
     }
 
+    /// The zone's folder in the hierarchy of version 1 that has this controller, if the host has one.
+    pub(crate) fn v1_group(&self, zone: &str, controller: &str) -> Option<PathBuf> {
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        let of = |line: &&str| {
+            let fields: Vec<_> = line.split(' ').collect();
+            fields[2] == "cgroup" && fields[3].split(',').any(|option| option == controller)
+        };
+        let mount = Path::new(mounts.lines().find(of)?.split(' ').nth(1)?);
+        Some(mount.join(&self.ctx.cgroup).join(self.group(zone).file_name()?))
+    }
+
     /// The folder in the host's state that holds what a zone wrote.
     pub(crate) fn dataset(&self, zone: &str) -> PathBuf {
         let info = self.ctx.info(zone);
@@ -198,13 +209,19 @@ pub(crate) fn cgroup2() -> PathBuf {
     line.and_then(|line| line.split(' ').nth(1)).expect("a cgroup2 tree").into()
 }
 
-/// Adds the brand `unfiltered`, which the daemon reads when it starts.
+/// Adds the brand `unfiltered`.
 fn weaken(ctx: &mut TestCtx) {
     let (rules, filter) = NATIVE.split_once("\nsyscalls:\n").expect("the filter is last");
     assert!(!filter.lines().any(|line| line.starts_with(|c: char| c.is_ascii_lowercase())), "it is not last");
+    add_brand(ctx, "unfiltered", rules);
+}
+
+/// Adds a brand, which the daemon reads when it starts: a profile like the built-in one, by another name.
+pub(crate) fn add_brand(ctx: &mut TestCtx, name: &str, profile: &str) {
     let folder = ctx.dir.join("etc/brands");
     fs::create_dir_all(&folder).unwrap();
-    fs::write(folder.join("unfiltered.yaml"), rules.replace("name: native", "name: unfiltered")).unwrap();
+    let profile = profile.replace("name: native", &format!("name: {name}"));
+    fs::write(folder.join(format!("{name}.yaml")), profile).unwrap();
     ctx.stop_daemon();
     ctx.start_daemon();
 }

@@ -1,6 +1,17 @@
 //! Control groups: a zone's limits are the host's, and so are other zones' groups.
 
+use std::{
+    fs,
+    os::fd::AsRawFd,
+    process::{Child, Command, Stdio},
+};
+
 use libc::CLONE_NEWCGROUP;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use zone_tests::{TestCtx, run, wait};
 
 use crate::{
     arena::{Place, cgroup2, shared},
@@ -78,4 +89,92 @@ fn limits_and_groups_are_the_hosts() {
     let named = groups.lines().any(|l| l.contains(&arena.ctx.cgroup) || l.contains('-'));
     assert!(!named, "the host's groups are named inside: {groups}");
     assert_eq!(arena.one(Place::Zone("a"), readable("/sys/fs/cgroup/cgroup.procs")), "ok 3");
+}
+
+/// A daemon of a test's context in a mount namespace of its own. Ended when dropped.
+struct Apart {
+    daemon: Child,
+    mounts: fs::File,
+}
+
+impl Apart {
+    fn start(ctx: &TestCtx) -> Self {
+        let daemon = ctx.daemon_command();
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private"]);
+        command.arg(daemon.get_program()).args(daemon.get_args());
+        let log = fs::File::options().append(true).open(ctx.dir.join("log")).unwrap();
+        let daemon = command.stdin(Stdio::null()).stderr(log).spawn().unwrap();
+        wait::until("the daemon answers", || ctx.zonectl(&["list"]).code == 0);
+        let mounts = fs::File::open(format!("/proc/{}/ns/mnt", daemon.id())).unwrap();
+        Self { daemon, mounts }
+    }
+
+    /// Runs a shell's line in the mount namespace, which outlives the daemon.
+    fn run(&self, line: &str) -> String {
+        let mut command = Command::new("nsenter");
+        let mounts = format!("--mount=/proc/{}/fd/{}", std::process::id(), self.mounts.as_raw_fd());
+        command.args([&mounts, "sh", "-c", line]);
+        run(command).ok()
+    }
+
+    fn stop(&mut self) {
+        kill(Pid::from_raw(self.daemon.id() as i32), Signal::SIGTERM).unwrap();
+        wait::until("the daemon has ended", || matches!(self.daemon.try_wait(), Ok(Some(_))));
+    }
+}
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        let _ = self.daemon.kill();
+        let _ = self.daemon.wait();
+    }
+}
+
+/// The hierarchy is mounted where no other process sees it. The test's guard knows it by its name and sees to its end:
+/// the kernel keeps one whose last group is still on its way out when it is unmounted.
+#[test]
+fn a_hierarchy_that_is_mounted_later_shows_no_figures_of_the_hosts() {
+    let mut ctx = TestCtx::new();
+    ctx.create("zone: a").ok();
+    ctx.ok(&["install", "a"]);
+    ctx.stop_daemon();
+    let mut daemon = Apart::start(&ctx);
+    let name = format!("name={}", ctx.cgroup.replace('-', ""));
+    let late = ctx.dir.join("late").display().to_string();
+    ctx.ok(&["boot", "a"]);
+    let mount = format!("mount -t cgroup -o none,{name} none {late}");
+    daemon.run(&format!("mkdir {late} && {mount}"));
+    let group = || {
+        let groups = fs::read_to_string(format!("/proc/{}/cgroup", ctx.info("a")["init_pid"])).unwrap();
+        let line = groups.lines().find(|line| line.contains(&name)).map(str::to_owned);
+        line.and_then(|line| line.rsplit(':').next().map(str::to_owned)).unwrap()
+    };
+    let peek = format!("mount -t cgroup -o none,{name} none /mnt && wc -l < /mnt/cgroup.procs");
+    let peek = || ctx.zonectl(&["exec", "a", "--", "unshare", "--mount", "sh", "-c", &peek]);
+    assert_eq!(group(), "/", "it was there before the hierarchy was");
+    assert!(peek().ok().trim().parse::<u32>().unwrap() > 1, "the host's processes are what there is to see");
+    ctx.ok(&["reboot", "a"]);
+    let info = ctx.info("a");
+    let tag = format!("{}.{}", info["uuid"].as_str().unwrap(), info["boot"]);
+    assert_eq!(group(), format!("/{}/{tag}", ctx.cgroup));
+    peek().fails(2, "Permission denied");
+    let inside = ctx.sh("a", "cat /proc/self/cgroup").ok();
+    assert!(inside.contains(&format!(":{name}:/\n")), "{inside}");
+    // Commands come into the same groups, or not at all.
+    daemon.run(&format!("umount {late}"));
+    ctx.zonectl(&["exec", "a", "--", "/bin/true"]).fails(125, "the hierarchy is no longer mounted there");
+    daemon.run(&mount);
+    ctx.ok(&["exec", "a", "--", "/bin/true"]);
+    ctx.ok(&["halt", "a"]);
+    let groups = format!("find {late} -mindepth 1 -type d");
+    assert!(!daemon.run(&groups).contains(&tag), "the group of the boot is left");
+    ctx.ok(&["audit"]);
+    daemon.stop();
+    assert_eq!(daemon.run(&groups), "", "the group of all zones is left");
+    drop(daemon);
+    ctx.start_daemon();
+    ctx.finish();
+    let known = fs::read_to_string("/proc/self/cgroup").unwrap();
+    assert!(!known.contains(&name), "the hierarchy is left: {known}");
 }

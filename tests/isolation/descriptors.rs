@@ -11,6 +11,8 @@ use std::{
 
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
+use zone_tests::wait;
+
 use crate::arena::{Arena, shared};
 
 /// What the shell that runs this has open. Its own expansion of the pattern has a folder open, which is gone by then.
@@ -45,8 +47,7 @@ fn exec_with(arena: &Arena, fds: [RawFd; 3]) -> String {
     let mut text = call.to_string().into_bytes();
     text.push(0);
     let mut socket = UnixStream::connect(arena.ctx.socket()).unwrap();
-    let control = [ControlMessage::ScmRights(&fds)];
-    sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(&text)], &control, MsgFlags::empty(), None).unwrap();
+    send_with(&socket, &text, &fds);
     let mut answer = Vec::new();
     while answer.last() != Some(&0) {
         let mut byte = [0];
@@ -54,6 +55,48 @@ fn exec_with(arena: &Arena, fds: [RawFd; 3]) -> String {
         answer.extend(byte);
     }
     String::from_utf8_lossy(&answer).into_owned()
+}
+
+fn send_with(socket: &UnixStream, bytes: &[u8], fds: &[RawFd]) {
+    let control = [ControlMessage::ScmRights(fds)];
+    sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(bytes)], &control, MsgFlags::empty(), None).unwrap();
+}
+
+/// What the daemon starts while it holds a client's descriptor does not hold it: the reader of a pipe would wait for a
+/// zone that is none of its business.
+#[test]
+fn a_clients_descriptors_go_to_no_child_of_the_daemon() {
+    /// O_CLOEXEC, as fdinfo has it.
+    const CLOEXEC: u32 = 0o2000000;
+    let arena = Arena::new(&["a"]);
+    let (read, write) = rustix::pipe::pipe().unwrap();
+    let pipe = format!("pipe:[{}]", rustix::fs::fstat(&read).unwrap().st_ino);
+    let holds = |pid: u64| -> Vec<String> {
+        let all = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
+        let ours = all.filter(|fd| fs::read_link(fd.path()).is_ok_and(|to| to.as_os_str() == pipe.as_str()));
+        ours.map(|fd| fd.file_name().to_string_lossy().into_owned()).collect()
+    };
+    let daemon = u64::from(arena.ctx.daemon_pid());
+    // The first half of a call: the daemon waits for the other with the descriptors in its hand.
+    let socket = UnixStream::connect(arena.ctx.socket()).unwrap();
+    send_with(&socket, b"{", &[read.as_raw_fd(), write.as_raw_fd()]);
+    wait::until("the daemon has taken them", || holds(daemon).len() == 2);
+    for fd in holds(daemon) {
+        let info = fs::read_to_string(format!("/proc/{daemon}/fdinfo/{fd}")).unwrap();
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap().trim();
+        let flags = u32::from_str_radix(flags, 8).unwrap();
+        assert_ne!(flags & CLOEXEC, 0, "descriptor {fd} of zoned outlives an exec: {info}");
+    }
+    arena.ctx.ok(&["reboot", "a"]);
+    let monitor = arena.ctx.info("a")["monitor_pid"].as_u64().unwrap();
+    for pid in [monitor, arena.init_pid("a")] {
+        assert_eq!(holds(pid), [""; 0], "process {pid} of the zone has them");
+    }
+    // More than any call takes: none of them stays.
+    send_with(&socket, b"\0", &[read.as_raw_fd(); 100]);
+    drop(socket);
+    wait::until("the daemon has let go of them", || holds(daemon).is_empty());
+    arena.finish();
 }
 
 #[test]

@@ -6,9 +6,13 @@
 
 use std::process::{Child, Command, Stdio};
 
-use zone_tests::run_with;
+use zone_tests::{TestCtx, run_with, wait};
 
-use crate::{arena::Arena, processes::prying, shell::Shell};
+use crate::{
+    arena::{Arena, NATIVE, add_brand},
+    processes::prying,
+    shell::Shell,
+};
 
 const UNDUMPABLE: &str = "not dumpable from before it could be seen";
 
@@ -124,4 +128,46 @@ fn no_command_begins_in_a_folder_of_the_hosts() {
         assert_eq!(begun, "/\nsame\n", "{folder}");
     }
     arena.finish();
+}
+
+/// Nothing is known by which a zone's root could hold up the process that brings a command in, ahead of the command's
+/// birth. An administrator can: by the zone's group in the freezer of version 1, where not even SIGKILL ends it.
+#[test]
+fn a_command_that_does_not_come_in_is_given_up() {
+    let arena = Arena::new(&["a"]);
+    let Some(freezer) = arena.v1_group("a", "freezer") else {
+        return println!("not tried: this host has no freezer of version 1");
+    };
+    let state = freezer.join("freezer.state");
+    let monitor = arena.ctx.info("a")["monitor_pid"].clone();
+    let children = format!("/proc/{monitor}/task/{monitor}/children");
+    let children = || std::fs::read_to_string(&children).unwrap().split_whitespace().count();
+    assert_eq!(children(), 1, "the zone's first process");
+    std::fs::write(&state, "FROZEN").unwrap();
+    arena
+        .ctx
+        .zonectl(&["exec", "a", "--", "/bin/touch", "/root/ran"])
+        .fails(125, "it did not start within 20 s");
+    assert_eq!(children(), 2, "what was frozen on its way in stays until it is thawed");
+    std::fs::write(&state, "THAWED").unwrap();
+    wait::until("it is gone", || children() == 1);
+    assert_eq!(arena.ctx.sh("a", "[ -e /root/ran ] || echo never ran").ok(), "never ran\n");
+    arena.finish();
+}
+
+/// fs.suid_dumpable of a host may make every process that changes its user attachable again. That cannot be set for a
+/// test, but a filter under which nobody can hide must keep commands from running.
+#[test]
+fn a_command_is_hidden_again_when_it_changes_its_user() {
+    let mut ctx = TestCtx::new();
+    let refused = "  deny:\n    - names: [prctl]\n      errno: EACCES\n      \
+                   args: [{ index: 0, is: [4] }]\n      why: PR_SET_DUMPABLE, for a test.\n";
+    add_brand(&mut ctx, "unhidden", &NATIVE.replace("  deny:\n", refused));
+    ctx.boot("zone: a\nbrand: unhidden");
+    ctx.boot("zone: b");
+    for user in ["0", "1234"] {
+        ctx.zonectl(&["exec", "-u", user, "a", "--", "/bin/true"]).fails(125, "cannot become undumpable");
+        ctx.ok(&["exec", "-u", user, "b", "--", "/bin/true"]);
+    }
+    ctx.finish();
 }

@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use zone_tests::wait;
+
 use crate::{
     arena::{Arena, Place},
     calls::{folder, readable},
@@ -105,5 +107,54 @@ fn set_uid_files_of_a_zone_serve_nobody_on_the_host() {
         "EACCES openat",
         "run state is the daemon's"
     );
+    arena.finish();
+}
+
+/// A zone that may write the folder above another entry's source decides what is found there at the next boot.
+#[test]
+fn a_link_in_place_of_a_shared_folder_shows_nothing_of_the_hosts() {
+    let arena = Arena::new(&[]);
+    let (secret, above) = (arena.ctx.dir.join("hidden"), arena.ctx.dir.join("above"));
+    fs::create_dir_all(secret.join("deep")).unwrap();
+    fs::create_dir_all(above.join("near/deep")).unwrap();
+    for folder in [secret.clone(), secret.join("deep")] {
+        fs::write(folder.join("secret"), "the host's\n").unwrap();
+    }
+    let call = brands::syscall::number("reboot", brands::syscall::HOST[0]).unwrap();
+    let reboot = format!("perl -e 'syscall({call}, 0xfee1dead, 672274793, 0x01234567, 0)'");
+    // The link is the last part of one source, and in the middle of the other's path.
+    for (zone, nested) in [("last", "near"), ("middle", "near/deep")] {
+        let source = above.join(nested);
+        arena.ctx.boot(&format!(
+            "zone: {zone}\nfs: [{{ source: {}, target: /srv/above }}, {{ source: {}, target: /srv/nested }}]",
+            above.display(),
+            source.display()
+        ));
+        let plant = format!(
+            "touch /srv/nested/own && mv /srv/above/near /srv/above/kept && ln -s {} /srv/above/near",
+            secret.display()
+        );
+        arena.ctx.sh(zone, &plant).ok();
+        arena.ctx.zonectl(&["reboot", zone]).fails(1, "a symbolic link is in it");
+        let info = arena.ctx.info(zone);
+        assert_eq!(info["state"], "installed", "{info}");
+        let reason = info["reason"].as_str().unwrap_or_default();
+        assert!(reason.contains(&source.display().to_string()), "it does not say which: {reason}");
+        // By its own reboot(2) the zone comes no further.
+        fs::rename(above.join("near"), above.join("link")).unwrap();
+        fs::rename(above.join("kept"), above.join("near")).unwrap();
+        arena.ctx.ok(&["boot", zone]);
+        assert!(source.join("own").exists(), "the zone did not write where it may");
+        let again = "mv /srv/above/near /srv/above/kept && mv /srv/above/link /srv/above/near";
+        arena.ctx.sh(zone, again).ok();
+        arena.ctx.sh(zone, &reboot);
+        let refused =
+            |info: &serde_json::Value| info["reason"].as_str().is_some_and(|r| r.contains("a symbolic link"));
+        wait::until("its boot is refused", || refused(&arena.ctx.info(zone)));
+        assert_eq!(arena.ctx.state(zone), "installed");
+        assert_eq!(fs::read_dir(&secret).unwrap().count(), 2, "something was made where the link leads");
+        fs::remove_file(above.join("near")).unwrap();
+        fs::rename(above.join("kept"), above.join("near")).unwrap();
+    }
     arena.finish();
 }

@@ -10,16 +10,18 @@
 //! ```
 //! Usher and command are not dumpable from before they can be seen inside, so that the zone's root can attach to
 //! neither (CVE-2016-9962, CVE-2019-5736). Nothing here holds up the monitor: what a zone can make last (opening
-//! its terminal, entering its folders) happens in the command's process.
+//! its terminal, entering its folders) happens in the command's process. Either is killed when it takes too long.
 
 use std::{
     collections::BTreeMap,
     fs::File,
+    io,
     os::fd::{AsFd, OwnedFd},
     path::Path,
 };
 
 use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
     fs::{CWD, Mode, OFlags, openat},
     stdio::stdin,
 };
@@ -143,6 +145,7 @@ fn exec(plan: &Plan, spec: &ExecSpec, streams: &[OwnedFd], monitor: &OwnedFd) ->
     // Before the ids change: root's right to load it without no_new_privs goes with them.
     let env = environment(plan, spec, &user);
     confine::reset_signals()?;
+    awaited(monitor).at("go on with", "the session")?;
     confine::filter(&plan.process)?;
     launch::become_user(&user)?;
     if !login {
@@ -152,6 +155,13 @@ fn exec(plan: &Plan, spec: &ExecSpec, streams: &[OwnedFd], monitor: &OwnedFd) ->
     let name = Path::new(&user.shell).file_name().map_or("sh".into(), |n| n.to_string_lossy());
     let argv = [format!("-{name}")];
     Err(launch::exec_as(&user.shell, &Program { argv: &argv, env: &env, search: false }))
+}
+
+/// Refuses when the monitor has hung up: its client was told that nothing would run.
+fn awaited(monitor: &OwnedFd) -> io::Result<()> {
+    let mut socket = [PollFd::new(monitor, PollFlags::empty())];
+    poll(&mut socket, Some(&Timespec::default()))?;
+    if socket[0].revents().contains(PollFlags::HUP) { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
 }
 
 fn environment(plan: &Plan, spec: &ExecSpec, user: &users::User) -> BTreeMap<String, String> {

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, ffi::CString, io, os::fd::OwnedFd};
 
 use nix::errno::Errno;
 use rustix::{
+    process::{DumpableBehavior, set_dumpable_behavior},
     stdio::{dup2_stderr, dup2_stdin, dup2_stdout},
     thread::{Gid, Uid, set_thread_groups, set_thread_res_gid, set_thread_res_uid},
 };
@@ -50,7 +51,10 @@ pub fn become_user(user: &User) -> Result<(), Failure> {
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
     set_thread_groups(&groups).at("take the groups of", user.name.escape_default())?;
     set_thread_res_gid(gid, gid, gid).at("take the group of", user.name.escape_default())?;
-    set_thread_res_uid(uid, uid, uid).at("become", user.name.escape_default())
+    set_thread_res_uid(uid, uid, uid).at("become", user.name.escape_default())?;
+    // A change of ids sets it to fs.suid_dumpable, which a host may have made 1 (proc_sys_fs(5)): this process still has
+    // the monitor's memory and socket. The exec makes it dumpable.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).at("become", "undumpable")
 }
 
 /// Runs a program in this process' place. Returns only if that fails.

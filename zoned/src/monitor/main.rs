@@ -40,8 +40,8 @@ fn begin() -> Result<OwnedFd, zoned::platform::Failure> {
         rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3).at("take", "the control socket")?;
     let null = File::open("/dev/null").at("open", "/dev/null")?;
     rustix::stdio::dup2_stdout(&null).at("close", "stdout")?;
-    // Descriptors that clients sent to zoned come without close-on-exec (zlink's recvmsg): one on its way to a
-    // command of another zone would stay open here, and its reader would wait for this zone's end.
+    // All of zoned's are close-on-exec. Whoever started zoned may have left it some that are not, and one on its way to
+    // a command of another zone would stay open here: its reader would wait for this zone's end.
     zoned::sys::files::close_all_but(&[&listener, &OwnedFd::from(null)])
         .at("close", "inherited descriptors")?;
     Ok(listener)

@@ -271,7 +271,7 @@ impl Monitor {
 
     fn start(&mut self, asker: Asker, task: Task) -> Result<(), Failure> {
         let (_, init) = self.boot.init().ok_or(Errno::ESRCH).at("find", "the zone's first process")?;
-        let theirs = self.sessions.open(asker, &self.poller).at("open", "a session")?;
+        let (number, theirs) = self.sessions.open(asker, &self.poller).at("open", "a session")?;
         match clone3(Clone3::default()).at("fork", "into the zone")? {
             Forked::Child => match enter::run(&self.plan, init, &task, &theirs) {
                 Ok(()) => exit_now(0),
@@ -281,7 +281,10 @@ impl Monitor {
                     exit_now(125)
                 }
             },
-            Forked::Parent { .. } => Ok(()),
+            Forked::Parent { pid, pidfd } => {
+                self.sessions.ushered(number, pid, pidfd);
+                Ok(())
+            }
         }
     }
 }

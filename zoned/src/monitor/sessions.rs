@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     io,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::OwnedFd,
     time::{Duration, Instant},
 };
 
@@ -14,7 +14,10 @@ use nix::{
     },
     unistd::Pid,
 };
-use rustix::process::{Signal as RawSignal, pidfd_send_signal};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid as RawPid, Signal as RawSignal, WaitId, WaitIdOptions, pidfd_send_signal, waitid},
+};
 use zoned_api::session::{FromSession, ToSession};
 
 use super::{
@@ -24,8 +27,12 @@ use super::{
     poller::{Poller, Source},
 };
 
-/// How long a task may take from its birth to its exec, all of which it spends on what the zone controls.
+/// How long a task may take from its usher's fork to its exec. After its birth it spends all of that on what the zone
+/// controls.
 const START: Duration = Duration::from_secs(20);
+
+/// How long ushers may take to die when the zone is over.
+const DEATH: Duration = Duration::from_secs(1);
 
 /// One session.
 #[derive(Debug)]
@@ -36,6 +43,8 @@ struct Session {
     theirs: Option<OwnedFd>,
     /// The task's socket, until its exec.
     task: Option<OwnedFd>,
+    /// Who brings the task in.
+    usher: Option<i32>,
     /// The task, once it is born.
     process: Option<(i32, OwnedFd)>,
     /// Its exit code, once it is reaped. The session ends when the task's socket is closed as well: the usher has
@@ -66,14 +75,16 @@ pub struct Sessions {
     all: BTreeMap<u32, Session>,
     next: u32,
     opened: Vec<Opened>,
+    /// Ushers that are not reaped yet, of sessions that may be over.
+    ushers: BTreeMap<i32, OwnedFd>,
     /// Children reaped while somebody's birth had not been heard of yet, and their exit codes: a command may be over
     /// before its usher gets to say that it was born.
     unclaimed: BTreeMap<i32, u8>,
 }
 
 impl Sessions {
-    /// A new session whose usher is about to be forked; returns the task's end of its socket.
-    pub fn open(&mut self, asker: Asker, poller: &Poller) -> io::Result<OwnedFd> {
+    /// A new session whose usher is about to be forked; returns its number, and the task's end of its socket.
+    pub fn open(&mut self, asker: Asker, poller: &Poller) -> io::Result<(u32, OwnedFd)> {
         let (client, theirs) = packet::pair()?;
         let (task, tasks) = packet::pair()?;
         for ours in [&client, &task] {
@@ -85,15 +96,25 @@ impl Sessions {
             client: Some(client),
             theirs: Some(theirs),
             task: Some(task),
+            usher: None,
             process: None,
             exit: None,
             asked_by: asker,
             deadline: Some(Instant::now() + START),
             verdict: None,
         };
-        self.all.insert(self.next, session);
+        let number = self.next;
+        self.all.insert(number, session);
         self.next += 1;
-        Ok(tasks)
+        Ok((number, tasks))
+    }
+
+    /// The session's usher is on its way.
+    pub fn ushered(&mut self, number: u32, pid: i32, pidfd: OwnedFd) {
+        if let Some(session) = self.all.get_mut(&number) {
+            session.usher = Some(pid);
+        }
+        self.ushers.insert(pid, pidfd);
     }
 
     /// Hears a task that has not come to its exec; says whether there was anything to hear.
@@ -104,8 +125,13 @@ impl Sessions {
         match packet::receive::<Word>(task) {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return false,
             Ok(Some((Word::Born { pid }, mut fds))) => {
-                session.process = fds.pop().map(|pidfd| (pid, pidfd));
-                session.exit = self.unclaimed.remove(&pid);
+                let exit = self.unclaimed.remove(&pid);
+                // Said once, by the usher. The task has this socket too, and might be made to name anybody's number.
+                if session.process.is_none() && (exit.is_some() || is_child(pid)) {
+                    session.process = fds.pop().map(|pidfd| (pid, pidfd));
+                    session.exit = exit;
+                }
+                self.forget_unclaimed();
                 return true;
             }
             Ok(Some((Word::Terminal, terminal))) => fds = terminal,
@@ -178,19 +204,27 @@ impl Sessions {
             WaitStatus::Signaled(pid, signal, _) => (pid, 128u8.saturating_add(signal as u8)),
             _ => return,
         };
+        if self.ushers.remove(&pid.as_raw()).is_some() {
+            return;
+        }
+        let of = |s: &&mut Session| s.process.as_ref().is_some_and(|(p, _)| *p == pid.as_raw());
+        match self.all.values_mut().find(of) {
+            Some(session) => session.exit = Some(code),
+            None => drop(self.unclaimed.insert(pid.as_raw(), code)),
+        }
         // What it said last may still be in its socket, its birth even.
         for number in self.all.keys().copied().collect::<Vec<_>>() {
             self.heard(number, poller);
         }
-        let of = |s: &&mut Session| s.process.as_ref().is_some_and(|(p, _)| *p == pid.as_raw());
-        if let Some(session) = self.all.values_mut().find(of) {
-            session.exit = Some(code);
-        } else if self.all.values().any(|s| s.process.is_none()) {
-            self.unclaimed.insert(pid.as_raw(), code);
-        } else {
+        self.forget_unclaimed();
+        self.end_reaped();
+    }
+
+    /// With no birth to be heard of, nobody will ask for them: their numbers may come to be others'.
+    fn forget_unclaimed(&mut self) {
+        if self.all.values().all(|s| s.process.is_some()) {
             self.unclaimed.clear();
         }
-        self.end_reaped();
     }
 
     /// Ends the sessions whose process is reaped and whose socket is closed.
@@ -204,6 +238,7 @@ impl Sessions {
 
     /// The zone is over: ends what is left, whether its ushers have said all or not.
     pub fn finish(&mut self, poller: &Poller) {
+        self.end_ushers();
         for number in self.all.keys().copied().collect::<Vec<_>>() {
             while self.heard(number, poller) {}
             let verdict = match self.all.get(&number).map(|s| s.exit) {
@@ -230,16 +265,45 @@ impl Sessions {
         Some(next.saturating_duration_since(Instant::now()))
     }
 
-    /// Kills tasks that are past their deadline; their deaths end their sessions.
+    /// Kills tasks that are past their deadline; their deaths end their sessions. A session whose task is not born yet ends
+    /// at once: an usher that does not come through may not be able to die either (in a frozen cgroup of version 1), and
+    /// a task that is born all the same finds its socket closed.
     pub fn expire(&mut self) {
         let now = Instant::now();
-        for session in self.all.values_mut().filter(|s| s.deadline.is_some_and(|at| at <= now)) {
+        let mut unborn = Vec::new();
+        for (number, session) in self.all.iter_mut().filter(|(_, s)| s.deadline.is_some_and(|at| at <= now)) {
             session.deadline = None;
-            if let Some((_, pidfd)) = &session.process {
-                let why = format!("it did not start within {} s", START.as_secs());
-                session.verdict = Some(FromSession::Ended { code: 125, why: Some(why) });
-                let _ = pidfd_send_signal(pidfd.as_fd(), RawSignal::KILL);
+            let why = format!("it did not start within {} s", START.as_secs());
+            session.verdict = Some(FromSession::Ended { code: 125, why: Some(why) });
+            let usher = session.usher.and_then(|pid| self.ushers.get(&pid));
+            if let Some(pidfd) = session.process.as_ref().map(|(_, pidfd)| pidfd).or(usher) {
+                let _ = pidfd_send_signal(pidfd, RawSignal::KILL);
+            }
+            if session.process.is_none() {
+                unborn.push(*number);
             }
         }
+        for number in unborn {
+            self.end(number, FromSession::Ended { code: 125, why: None });
+        }
     }
+
+    /// Kills the ushers there are and gives them a moment to be gone: they are in groups that are removed next.
+    fn end_ushers(&mut self) {
+        for pidfd in self.ushers.values() {
+            let _ = pidfd_send_signal(pidfd, RawSignal::KILL);
+        }
+        let until = Instant::now() + DEATH;
+        for pidfd in std::mem::take(&mut self.ushers).values() {
+            let left = until.saturating_duration_since(Instant::now());
+            let left = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+            let _ = poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&left));
+        }
+    }
+}
+
+/// Whether a number is that of a child of this process that is not reaped.
+fn is_child(pid: i32) -> bool {
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    RawPid::from_raw(pid).is_some_and(|pid| waitid(WaitId::Pid(pid), look).is_ok())
 }

@@ -16,7 +16,7 @@ use super::{
 pub(super) async fn serve(stream: UnixStream, daemon: Arc<Daemon>) {
     // Who connected, by the kernel's word, and not who writes: a descriptor may be handed on.
     let Ok(uid) = stream.peer_cred().map(|peer| peer.uid()) else { return };
-    let Ok((mut calls, replies)) = split(stream) else { return };
+    let (mut calls, replies) = split(stream);
     let mut client = Client { replies, uid, more: false, oneway: false };
     loop {
         let call = calls.receive_call::<RawCall>().await;

@@ -25,11 +25,9 @@ impl Daemon {
         let follow = follow && client.more;
         let (mut events, missed, following) = self.host().journal.read(since, processes, follow);
         events.retain(&wanted);
-        let Some(mut following) = following else {
-            return self.kept_events(events, missed, client).await;
-        };
-        let batch = Reply::Events { events, missed };
-        client.next(&batch).await.map_err(Answering::Gone)?;
+        let last = kept_events(events, missed, client).await?;
+        let Some(mut following) = following else { return Ok((last, Vec::new())) };
+        client.next(&last).await.map_err(Answering::Gone)?;
         loop {
             tokio::select! {
                 next = following.next() => {
@@ -46,21 +44,19 @@ impl Daemon {
             }
         }
     }
+}
 
-    async fn kept_events(&self, events: Vec<Event>, missed: u64, client: &mut Client) -> Answered {
-        if !client.more {
-            return Ok((Reply::Events { events, missed }, Vec::new()));
-        }
-        let mut batches = events.chunks(BATCH).map(<[_]>::to_vec);
-        let mut last = batches.next().unwrap_or_default();
-        let mut missed = missed;
-        for batch in batches {
-            let reply = Reply::Events {
-                events: std::mem::replace(&mut last, batch),
-                missed: std::mem::take(&mut missed),
-            };
-            client.next(&reply).await.map_err(Answering::Gone)?;
-        }
-        Ok((Reply::Events { events: last, missed }, Vec::new()))
+/// Tells the kept events in batches, if the client takes more than one reply. Returns the last.
+async fn kept_events(events: Vec<Event>, mut missed: u64, client: &mut Client) -> Result<Reply, Answering> {
+    if !client.more {
+        return Ok(Reply::Events { events, missed });
     }
+    let mut batches = events.chunks(BATCH).map(<[_]>::to_vec);
+    let mut last = batches.next().unwrap_or_default();
+    for batch in batches {
+        let events = std::mem::replace(&mut last, batch);
+        let reply = Reply::Events { events, missed: std::mem::take(&mut missed) };
+        client.next(&reply).await.map_err(Answering::Gone)?;
+    }
+    Ok(Reply::Events { events: last, missed })
 }

@@ -4,6 +4,7 @@
 //! no run folder                     nothing ran                          at rest
 //! of an earlier life of the host    the host was restarted               cleared away, at rest
 //! the monitor answers               it runs                              taken over as it is
+//! it cannot be looked at            nobody knows (descriptors ran out)   left as it is, `down`
 //! the monitor does not answer       it died while no daemon looked       killed, cleared away, at rest
 //!     but left word of a reboot     the zone rebooted itself             … and booted again
 //! ```
@@ -55,12 +56,16 @@ pub async fn recover(zones: &Arc<Zones>) -> Result<u32, StoreError> {
 /// Looks at what is left of a zone's last boot.
 async fn find(host: &Arc<Host>, mut status: Status) -> (Status, Option<Task>) {
     let folder = host.run_folder(&status.uuid());
-    let Ok(record) = RunRecord::load(&folder.run()) else {
-        let (host, uuid) = (host.clone(), status.uuid());
-        // Waits for processes to die, so not on a thread that others need.
-        let swept = tokio::task::spawn_blocking(move || sweep(&host, &uuid)).await;
-        status.history.boot = status.history.boot.max(swept.unwrap_or(0));
-        return (status, None);
+    let record = match RunRecord::load(&folder.run()) {
+        Ok(record) => record,
+        Err(e) if is_unknown(&e) => return left_alone(status, &e),
+        Err(_) => {
+            let (host, uuid) = (host.clone(), status.uuid());
+            // Waits for processes to die, so not on a thread that others need.
+            let swept = tokio::task::spawn_blocking(move || sweep(&host, &uuid)).await;
+            status.history.boot = status.history.boot.max(swept.unwrap_or(0));
+            return (status, None);
+        }
     };
     // The number on disk may be older than the boot, after a crash of the host or of the disk.
     status.history.boot = status.history.boot.max(record.boot);
@@ -81,6 +86,7 @@ async fn find(host: &Arc<Host>, mut status: Status) -> (Status, Option<Task>) {
             status.state = State::ShuttingDown;
             (status, Some(Task::End { end: Err(()), restart: false }))
         }
+        Err(e) if is_want(&e) => left_alone(status, &e),
         Err(e) => {
             if !matches!(e, TetherError::Connect(_) | TetherError::Ended) {
                 tracing::error!(zone = %status.config.zone, "{}", whole(&e));
@@ -134,6 +140,29 @@ fn adopt(host: &Host, mut status: Status, tether: Tether, record: &RunRecord) ->
     (status.state, status.reason) = (state, None);
     status.run = Some(Run { tether, booted_ms: record.booted_ms });
     (status, first)
+}
+
+/// Nothing is done to a zone that may well run: a daemon that lacks nothing takes it over.
+fn left_alone(mut status: Status, why: &(dyn std::error::Error + 'static)) -> (Status, Option<Task>) {
+    let why = format!("zoned could not take it over ({}); mend that and start zoned again", whole(why));
+    tracing::error!(zone = %status.config.zone, "{why}");
+    (status.state, status.reason) = (State::Down, Some(why));
+    (status, None)
+}
+
+/// Whether there may be a boot that this daemon cannot read of.
+fn is_unknown(error: &StoreError) -> bool {
+    match error {
+        StoreError::Io { source, .. } => source.kind() != std::io::ErrorKind::NotFound,
+        StoreError::Newer { .. } => true,
+        _ => false,
+    }
+}
+
+/// Whether this process had too few descriptors, or the host too little memory, to reach the monitor.
+fn is_want(error: &TetherError) -> bool {
+    let (TetherError::Connect(e) | TetherError::Watch(_, e)) = error else { return false };
+    matches!(e.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS))
 }
 
 /// What the monitor wrote before it exited.

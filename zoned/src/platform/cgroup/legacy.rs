@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{CgroupError, Controllers, make};
+use super::{CgroupError, make};
 use crate::mountinfo::Mount;
 
 /// One mounted hierarchy; several controllers may share it.
@@ -32,11 +32,11 @@ pub(super) struct Legacy {
 }
 
 impl Legacy {
-    /// From the mounts of type `cgroup`; none if there are none.
-    pub(super) fn new<'a>(mounts: impl Iterator<Item = &'a Mount>, name: &str) -> Option<Self> {
+    /// From the mounts of type `cgroup`, if any.
+    pub(super) fn new<'a>(mounts: impl Iterator<Item = &'a Mount>, name: &str) -> Self {
         let mut seen = Vec::new();
         let mut hierarchies = Vec::new();
-        for mount in mounts.filter(|m| !m.options.is_empty()) {
+        for mount in mounts {
             // The same hierarchy mounted twice has one device number.
             if !seen.contains(&mount.dev) {
                 seen.push(mount.dev);
@@ -44,60 +44,63 @@ impl Legacy {
                     .push(Hierarchy { mount: mount.target.clone(), controllers: mount.options.clone() });
             }
         }
-        (!hierarchies.is_empty()).then(|| Self { name: name.to_owned(), hierarchies })
+        Self { name: name.to_owned(), hierarchies }
     }
 
     fn folder(&self, controller: &str, tag: &str) -> Option<PathBuf> {
         let hierarchy = self.hierarchies.iter().find(|h| h.has(controller))?;
         Some(hierarchy.mount.join(&self.name).join(tag))
     }
-}
 
-impl Controllers for Legacy {
-    fn prepare(&self) -> Result<(), CgroupError> {
+    /// Makes the parent folder of all zones in each hierarchy.
+    pub(super) fn prepare(&self) -> Result<(), CgroupError> {
         self.hierarchies.iter().try_for_each(|h| group(h, &h.mount, &self.name).map(drop))
     }
 
-    fn create(&self, tag: &str) -> Result<Vec<PathBuf>, CgroupError> {
-        self.hierarchies.iter().map(|h| group(h, &h.mount.join(&self.name), tag)).collect()
+    /// Makes the folders of one boot, and their parents where a hierarchy has none yet. Returns them.
+    pub(super) fn create(&self, tag: &str) -> Result<Vec<PathBuf>, CgroupError> {
+        let both = |h: &Hierarchy| group(h, &group(h, &h.mount, &self.name)?, tag);
+        self.hierarchies.iter().map(both).collect()
     }
 
-    fn folders(&self, tag: &str) -> Vec<PathBuf> {
-        self.parents().into_iter().map(|parent| parent.join(tag)).collect()
-    }
-
-    fn parents(&self) -> Vec<PathBuf> {
+    /// Parent folders, whether they are there or not.
+    pub(super) fn parents(&self) -> Vec<PathBuf> {
         self.hierarchies.iter().map(|h| h.mount.join(&self.name)).collect()
     }
 
-    fn usage_ns(&self, tag: &str) -> Option<u64> {
+    /// CPU time the boot has taken, nanoseconds, where a hierarchy counts it.
+    pub(super) fn usage_ns(&self, tag: &str) -> Option<u64> {
         fs::read_to_string(self.folder("cpuacct", tag)?.join("cpuacct.usage")).ok()?.trim().parse().ok()
     }
 
-    fn tasks(&self, tag: &str) -> Option<u64> {
+    /// Tasks the boot has, where a hierarchy counts them.
+    pub(super) fn tasks(&self, tag: &str) -> Option<u64> {
         fs::read_to_string(self.folder("pids", tag)?.join("pids.current")).ok()?.trim().parse().ok()
     }
 
-    fn describe(&self) -> String {
+    /// For `doctor`: which there are, if any.
+    pub(super) fn describe(&self) -> Option<String> {
         let shown = |h: &Hierarchy| {
             let known = h.controllers.iter().filter(|c| !["rw", "ro", "none", "xattr"].contains(&c.as_str()));
             known.cloned().collect::<Vec<_>>().join("+")
         };
         let list: Vec<_> = self.hierarchies.iter().map(shown).collect();
-        format!("cgroup v1 hierarchies beside cgroup2: {}", list.join(", "))
+        (!list.is_empty()).then(|| format!("cgroup v1 hierarchies beside cgroup2: {}", list.join(", ")))
     }
 }
 
 /// Makes a group in a hierarchy. A new cpuset has neither CPUs nor memory nodes and takes no task until it is
-/// given some (cpuset(7)): it gets its parent's.
+/// given some (cpuset(7)): it gets its parent's. What somebody gave it already stays.
 fn group(hierarchy: &Hierarchy, parent: &Path, name: &str) -> Result<PathBuf, CgroupError> {
     let folder = parent.join(name);
     make(&folder)?;
     if hierarchy.has("cpuset") {
         for file in ["cpuset.cpus", "cpuset.mems"] {
             let (from, to) = (parent.join(file), folder.join(file));
-            let value = fs::read_to_string(&from).map_err(CgroupError::io(&from, "read"))?;
-            fs::write(&to, value.trim()).map_err(CgroupError::io(&to, "set"))?;
+            let read = |path: &Path| fs::read_to_string(path).map_err(CgroupError::io(path, "read"));
+            if read(&to)?.trim().is_empty() {
+                fs::write(&to, read(&from)?.trim()).map_err(CgroupError::io(&to, "set"))?;
+            }
         }
     }
     Ok(folder)

@@ -6,9 +6,9 @@
 //!                               └─ exec/    leaf for what `exec` starts
 //! <v1 hierarchy>/<name>/<uuid>.<boot>/      on hosts with cgroup v1, in every hierarchy
 //! ```
-//! Owns the folder `<name>` in each hierarchy. Kill, freeze and identity go through cgroup2 on every host; where
-//! the resource controllers are differs, and is behind [`Controllers`]. Which of the two a host has is found by
-//! looking at what is mounted, never by a version.
+//! Owns the folder `<name>` in each hierarchy. Kill, freeze and identity go through cgroup2 on every host; each resource
+//! controller is in one hierarchy of version 1 or in the cgroup2 tree. What a host has is found by looking at what is
+//! mounted, at each boot again, and never by a version.
 //!
 //! A folder in which `cgroup.kill` was ever written kills whatever is cloned into it later (6.18), so each boot
 //! gets a folder of its own, named by its number.
@@ -22,15 +22,19 @@ use std::{
     io::{self, Write},
     os::unix::fs::{MetadataExt, chown},
     path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
 use self::{legacy::Legacy, unified::Unified};
 use crate::{
-    mountinfo,
+    mountinfo::{self, Mount},
     plan::{Cgroups, IdRange},
     platform::{At, Failure},
 };
+
+/// What is mounted.
+const MOUNTS: &str = "/proc/self/mountinfo";
 
 /// How long the processes of a zone may take to die after SIGKILL before that is called a failure.
 const DEATH: Duration = Duration::from_secs(10);
@@ -82,29 +86,12 @@ impl CgroupError {
     }
 }
 
-/// Where a host keeps its resource controllers.
-trait Controllers: Send + Sync + std::fmt::Debug {
-    /// Makes the parent folders, with every controller a zone may need.
-    fn prepare(&self) -> Result<(), CgroupError>;
-    /// Makes the folders of one boot beside the cgroup2 one, which exists. Returns them.
-    fn create(&self, tag: &str) -> Result<Vec<PathBuf>, CgroupError>;
-    /// Those folders, whether they exist or not.
-    fn folders(&self, tag: &str) -> Vec<PathBuf>;
-    /// Parent folders outside of the cgroup2 tree.
-    fn parents(&self) -> Vec<PathBuf>;
-    /// CPU time the boot has taken, nanoseconds, where the host keeps it.
-    fn usage_ns(&self, tag: &str) -> Option<u64>;
-    /// Tasks the boot has, where the host counts them.
-    fn tasks(&self, tag: &str) -> Option<u64>;
-    /// For `doctor`: where they are.
-    fn describe(&self) -> String;
-}
-
 /// The groups of all zones on this host.
 #[derive(Debug)]
 pub struct Tree {
-    parent: PathBuf,
-    controllers: Box<dyn Controllers>,
+    name: String,
+    unified: Unified,
+    legacy: RwLock<Arc<Legacy>>,
 }
 
 impl Tree {
@@ -113,39 +100,51 @@ impl Tree {
         if name.is_empty() || name.contains('/') || name.starts_with('.') {
             return Err(CgroupError::BadName(name.to_owned()));
         }
-        let mountinfo = Path::new("/proc/self/mountinfo");
-        let mounts = mountinfo::mounts().map_err(CgroupError::io(mountinfo, "read"))?;
-        let whole = |m: &&mountinfo::Mount| m.root == Path::new("/") && m.visible();
-        let cgroup2 = mounts.iter().filter(whole).find(|m| m.fstype == "cgroup2");
-        let root = cgroup2.ok_or(CgroupError::NoCgroup2)?.target.clone();
-        let legacy = Legacy::new(mounts.iter().filter(whole).filter(|m| m.fstype == "cgroup"), name);
-        let parent = root.join(name);
-        let controllers: Box<dyn Controllers> = match legacy {
-            Some(legacy) => Box::new(legacy),
-            None => Box::new(Unified::new(root, name)),
-        };
-        Ok(Self { parent, controllers })
+        let mounts = mountinfo::mounts().map_err(CgroupError::io(Path::new(MOUNTS), "read"))?;
+        let root = whole(&mounts, "cgroup2").next().ok_or(CgroupError::NoCgroup2)?.target.clone();
+        let legacy = Legacy::new(whole(&mounts, "cgroup"), name);
+        Ok(Self {
+            name: name.to_owned(),
+            unified: Unified::new(root, name),
+            legacy: RwLock::new(Arc::new(legacy)),
+        })
+    }
+
+    /// The hierarchies of version 1 that are mounted now: one may come at any time, a named one even on hosts whose
+    /// controllers are all in the cgroup2 tree.
+    fn look(&self) -> Arc<Legacy> {
+        let mut known = self.legacy.write().unwrap_or_else(PoisonError::into_inner);
+        // Where it cannot be read, what was there before is the best guess.
+        if let Ok(mounts) = mountinfo::mounts() {
+            *known = Arc::new(Legacy::new(whole(&mounts, "cgroup"), &self.name));
+        }
+        known.clone()
+    }
+
+    /// Those that were mounted when a boot or its end last looked.
+    fn known(&self) -> Arc<Legacy> {
+        self.legacy.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Parent of all zones in the cgroup2 tree.
     pub fn parent(&self) -> &Path {
-        &self.parent
+        self.unified.parent()
     }
 
     /// Where the resource controllers of this host are, in words.
     pub fn describe(&self) -> String {
-        self.controllers.describe()
+        self.look().describe().unwrap_or_else(|| self.unified.describe())
     }
 
     /// Makes the parent folders.
     pub fn prepare(&self) -> Result<(), CgroupError> {
-        make(&self.parent)?;
-        self.controllers.prepare()
+        self.unified.prepare()?;
+        self.known().prepare()
     }
 
     /// Removes the parent folders if they are empty.
     pub fn remove_parents(&self) {
-        for folder in self.controllers.parents().iter().chain([&self.parent]) {
+        for folder in self.look().parents().iter().map(PathBuf::as_path).chain([self.parent()]) {
             // Not empty or gone: both are as they should be.
             let _ = fs::remove_dir(folder);
         }
@@ -153,7 +152,7 @@ impl Tree {
 
     /// Folder of one boot in the cgroup2 tree.
     pub fn zone(&self, tag: &str) -> PathBuf {
-        self.parent.join(tag)
+        self.parent().join(tag)
     }
 
     /// Makes the groups of one boot; `ids` get to own `payload`.
@@ -162,7 +161,8 @@ impl Tree {
     pub fn create(&self, tag: &str, ids: IdRange) -> Result<Cgroups, CgroupError> {
         let zone = self.zone(tag);
         make(&zone)?;
-        let v1 = self.controllers.create(tag)?;
+        self.unified.open_to(tag)?;
+        let v1 = self.look().create(tag)?;
         let (payload, exec) = (zone.join("payload"), zone.join("exec"));
         make(&payload)?;
         make(&exec)?;
@@ -217,23 +217,23 @@ impl Tree {
 
     /// Removes the groups of one boot with all that the zone made in them. Goes on after errors; returns all.
     pub fn remove(&self, tag: &str) -> Vec<CgroupError> {
-        let folders = self.controllers.folders(tag).into_iter().chain([self.zone(tag)]);
-        folders.filter_map(|folder| remove(&folder).err()).collect()
+        let folders = self.look().parents().into_iter().map(|parent| parent.join(tag));
+        folders.chain([self.zone(tag)]).filter_map(|folder| remove(&folder).err()).collect()
     }
 
     /// CPU time a boot has taken by the kernel's own account, nanoseconds.
     pub fn usage_ns(&self, tag: &str) -> Option<u64> {
-        self.controllers.usage_ns(tag).or_else(|| unified::usage_ns(&self.zone(tag)))
+        self.known().usage_ns(tag).or_else(|| unified::usage_ns(&self.zone(tag)))
     }
 
     /// Tasks a boot has now.
     pub fn tasks(&self, tag: &str) -> Option<u64> {
-        self.controllers.tasks(tag)
+        self.known().tasks(tag).or_else(|| self.unified.tasks(tag))
     }
 
     /// Every folder there is for any boot, in every hierarchy, with its tag. For the audit.
     pub fn existing(&self) -> Vec<(PathBuf, String)> {
-        let parents = self.controllers.parents().into_iter().chain([self.parent.clone()]);
+        let parents = self.look().parents().into_iter().chain([self.parent().to_owned()]);
         parents.flat_map(|parent| walk::folders(&parent)).collect()
     }
 
@@ -249,13 +249,21 @@ impl Tree {
 /// against forks, whose first taker after a pause waits 4 to 12 ms for an RCU grace period
 /// (`cgroup_procs_write_start` in kernel/cgroup/cgroup.c, since 5.5).
 pub fn join(groups: &[PathBuf]) -> Result<(), Failure> {
+    // Going on without would leave the process in the host's own group.
+    let gone = "the hierarchy is no longer mounted there; mount it again, or reboot the zone";
     groups.iter().map(|group| group.join("tasks")).try_for_each(|tasks| {
         OpenOptions::new()
             .write(true)
             .open(&tasks)
             .and_then(|mut file| file.write_all(b"0"))
             .at("join", tasks.display())
+            .map_err(|e| e.because(libc::ENOENT, gone))
     })
+}
+
+/// The mounts of a kind of cgroup tree that show all of it and are not covered.
+fn whole<'m>(mounts: &'m [Mount], fstype: &'m str) -> impl Iterator<Item = &'m Mount> {
+    mounts.iter().filter(move |m| m.fstype == fstype && m.root == Path::new("/") && m.visible())
 }
 
 /// Makes a folder; there already is fine.

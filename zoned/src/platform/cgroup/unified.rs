@@ -1,4 +1,4 @@
-//! Hosts with cgroup2 alone, and what every host has of it: events and `cpu.stat`.
+//! The cgroup2 tree: the controllers a host has in it, events and `cpu.stat`.
 
 use std::{
     fs::{self, File},
@@ -9,13 +9,13 @@ use std::{
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::{CgroupError, Controllers, make};
+use super::{CgroupError, make};
 use crate::fault::whole;
 
 /// What a zone may be limited by.
 const WANTED: [&str; 5] = ["cpu", "memory", "pids", "io", "cpuset"];
 
-/// The controllers of a cgroup2 tree.
+/// The cgroup2 tree, and the folder of all zones in it.
 #[derive(Debug)]
 pub(super) struct Unified {
     root: PathBuf,
@@ -26,10 +26,14 @@ impl Unified {
     pub(super) fn new(root: PathBuf, name: &str) -> Self {
         Self { parent: root.join(name), root }
     }
-}
 
-impl Controllers for Unified {
-    fn prepare(&self) -> Result<(), CgroupError> {
+    /// Parent of all zones.
+    pub(super) fn parent(&self) -> &Path {
+        &self.parent
+    }
+
+    /// Makes the parent folder, with every controller a zone may need.
+    pub(super) fn prepare(&self) -> Result<(), CgroupError> {
         make(&self.parent)?;
         // Zones work without controllers, only unlimited: a root that holds processes of its own, as in a container,
         // can give none to groups below it (cgroups(7), no internal processes).
@@ -39,29 +43,18 @@ impl Controllers for Unified {
         Ok(())
     }
 
-    fn create(&self, tag: &str) -> Result<Vec<PathBuf>, CgroupError> {
-        // So that the zone's own init finds them in its root.
-        enable(&self.parent.join(tag))?;
-        Ok(Vec::new())
+    /// Makes the controllers available to the groups of a boot: the zone's own init finds them in its root.
+    pub(super) fn open_to(&self, tag: &str) -> Result<(), CgroupError> {
+        enable(&self.parent.join(tag))
     }
 
-    fn folders(&self, _: &str) -> Vec<PathBuf> {
-        Vec::new()
-    }
-
-    fn parents(&self) -> Vec<PathBuf> {
-        Vec::new()
-    }
-
-    fn usage_ns(&self, tag: &str) -> Option<u64> {
-        usage_ns(&self.parent.join(tag))
-    }
-
-    fn tasks(&self, tag: &str) -> Option<u64> {
+    /// Tasks the boot has, where the controller is in this tree.
+    pub(super) fn tasks(&self, tag: &str) -> Option<u64> {
         fs::read_to_string(self.parent.join(tag).join("pids.current")).ok()?.trim().parse().ok()
     }
 
-    fn describe(&self) -> String {
+    /// For `doctor`: which controllers are in this tree.
+    pub(super) fn describe(&self) -> String {
         let have = fs::read_to_string(self.root.join("cgroup.controllers")).unwrap_or_default();
         format!("cgroup2 at {}, controllers: {}", self.root.display(), have.trim())
     }
