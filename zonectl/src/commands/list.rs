@@ -8,14 +8,17 @@ use super::App;
 use crate::{
     daemon,
     output::{
-        table::{Column, Field, Look, Table, Tone, left, right, terminal_width},
+        table::{Column, Field, Look, Table, Tone, left, right},
         units,
     },
 };
 
 /// List the zones
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:\n  zonectl list\n  zonectl list -H -o name,state\n  zonectl list --json")]
+#[command(
+    after_help = "On a narrow terminal columns are left out, OS first, then BRAND, PID and UPTIME; what is still too long ends \
+                        in …. Columns that are asked for stay.\n\nExamples:\n  zonectl list\n  zonectl list -H -o name,state\n  zonectl list --json"
+)]
 pub(crate) struct Args {
     /// Columns, separated by commas
     #[arg(long, short = 'o', value_name = "COLUMNS", value_delimiter = ',')]
@@ -57,9 +60,10 @@ pub(crate) async fn run(app: &App, args: Args) -> Result<u8> {
         app.out.aside("no zones; `zonectl create NAME` makes one");
         return Ok(0);
     }
-    let columns = if args.columns.is_empty() { usual(&zones) } else { args.columns };
-    let look = Look { colour: app.out.colour, headless: args.no_header, width: None };
-    let look = if app.out.terminal { Look { width: terminal_width(), ..look } } else { look };
+    let asked = !args.columns.is_empty();
+    let columns = if asked { args.columns } else { usual(&zones) };
+    let look =
+        Look { colour: app.out.colour, headless: args.no_header, width: app.out.width().filter(|_| !asked) };
     app.out.data(&table(&zones, &columns, units::now_ms()).render(look))?;
     Ok(0)
 }
@@ -83,19 +87,19 @@ fn table(zones: &[ZoneInfo], columns: &[Shown], now_ms: u64) -> Table {
 
 fn heading(column: Shown) -> Column {
     match column {
-        Shown::Name => left("NAME"),
+        Shown::Name => left("NAME").cut(8),
         Shown::Uuid => left("UUID"),
         Shown::State => left("STATE"),
-        Shown::Brand => left("BRAND"),
-        Shown::Uptime => right("UPTIME"),
+        Shown::Brand => left("BRAND").spare(3),
+        Shown::Uptime => right("UPTIME").spare(1),
         Shown::Boots => right("BOOTS"),
-        Shown::Pid => right("PID"),
+        Shown::Pid => right("PID").spare(2),
         Shown::Monitor => right("MONITOR"),
         Shown::IdBase => right("ID-BASE"),
         Shown::Autoboot => left("AUTOBOOT"),
-        Shown::Os => left("OS"),
+        Shown::Os => left("OS").spare(4),
         Shown::Root => left("ROOT"),
-        Shown::Reason => left("REASON"),
+        Shown::Reason => left("REASON").cut(12),
     }
 }
 
@@ -172,6 +176,23 @@ pub(crate) mod tests {
         let mut down = zone("web", State::Down, "");
         down.reason = Some("tear-down: cgroup is busy".into());
         assert_eq!(usual(&[down]).last(), Some(&Shown::Reason));
+    }
+
+    #[test]
+    fn narrow_terminals_get_the_columns_that_matter() {
+        let mut down = zone("a-zone-with-quite-a-long-name", State::Down, "");
+        down.reason = Some("tear-down: the cgroup is busy: held by process 4711 (sleep)".into());
+        (down.init_pid, down.os) = (Some(77), Some("Debian GNU/Linux 12 (bookworm)".into()));
+        let zones = [zone("web", State::ShuttingDown, ""), down];
+        for width in [40, 60, 80] {
+            let look = Look { width: Some(width), ..Look::default() };
+            let text = table(&zones, &usual(&zones), 0).render(look);
+            assert!(text.lines().all(|line| line.chars().count() <= width.into()), "{width}\n{text}");
+            assert_eq!(text.lines().count(), 3, "{text}");
+            assert!(text.contains("STATE") && text.contains("shutting-down"), "{text}");
+        }
+        let fits = table(&zones, &usual(&zones[..1]), 0).render(Look { width: Some(60), ..Look::default() });
+        assert_eq!(fits.lines().next().unwrap().split_whitespace().last(), Some("PID"), "{fits}");
     }
 
     #[test]

@@ -3,10 +3,10 @@
 use std::io::{IsTerminal, stdin};
 
 use anyhow::Result;
-use zoned_api::session::ExecSpec;
+use zoned_api::{ApiError, client::ClientError, session::ExecSpec};
 
 use super::{App, exec};
-use crate::cli;
+use crate::{cli, output::failure::hinted};
 
 /// Open a login shell in a running zone
 #[derive(clap::Args, Debug)]
@@ -25,5 +25,15 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(app: &App, args: Args) -> Result<u8> {
     let spec = ExecSpec { user: args.user, tty: stdin().is_terminal(), ..ExecSpec::default() };
-    exec::start(app, &args.zone, spec, false).await
+    exec::start(app, &args.zone, spec, false).await.map_err(as_login)
+}
+
+/// To the daemon a login is an exec; to whoever typed it, it is not.
+fn as_login(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast_ref::<ClientError>() {
+        Some(ClientError::Api(ApiError::WrongState { zone, state, hint, .. })) => {
+            hinted(format!("zone {zone}: cannot login while it is {state}"), hint.as_str())
+        }
+        _ => error,
+    }
 }

@@ -23,9 +23,9 @@ use std::os::fd::OwnedFd;
 use anyhow::Result;
 pub(crate) use attached::run as attached;
 pub(crate) use channel::Channel;
-pub(crate) use console::run as console;
+pub(crate) use console::{run as console, socket as console_socket, streamed as console_streamed};
 pub(crate) use piped::run as piped;
-pub(crate) use signals::Signals;
+pub(crate) use signals::{Signals, number};
 use zoned_api::{
     Method, Reply,
     client::{Client, ClientError},
