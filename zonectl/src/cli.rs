@@ -99,7 +99,7 @@ fn complaint(error: &clap::Error) -> String {
         return text;
     };
     let rest = match error.kind() {
-        ErrorKind::InvalidSubcommand => rest.replace("subcommand", "verb"),
+        ErrorKind::InvalidSubcommand | ErrorKind::MissingSubcommand => rest.replace("subcommand", "verb"),
         _ => rest.to_owned(),
     };
     let lines: Vec<_> = rest.lines().map(shortened).collect();

@@ -201,7 +201,7 @@ impl<'a> Copy<'a> {
         method: Method,
         theirs: OwnedFd,
     ) -> Result<Copy<'a>> {
-        let signals = Signals::watch(&[Signal::INT, Signal::TERM, Signal::HUP])?;
+        let signals = Signals::watch(&[Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT])?;
         let (socket, _) = session::open(client, method, vec![theirs]).await?;
         let (abort, working) = pipe_with(PipeFlags::CLOEXEC).context("pipe")?;
         Ok(Copy {

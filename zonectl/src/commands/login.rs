@@ -21,9 +21,16 @@ pub(crate) struct Args {
     /// User inside the zone, by name or number [default: root]
     #[arg(long, short, value_name = "USER")]
     user: Option<String>,
+    /// Of `exec`, where whoever gives it here is sent
+    #[arg(value_name = "COMMAND", hide = true, trailing_var_arg = true)]
+    command: Vec<String>,
 }
 
 pub(crate) async fn run(app: &App, args: Args) -> Result<u8> {
+    if !args.command.is_empty() {
+        let hint = format!("`zonectl exec {} -- {}` runs one", args.zone, args.command.join(" "));
+        return Err(hinted("login opens a shell and takes no command", hint));
+    }
     let spec = ExecSpec { user: args.user, tty: stdin().is_terminal(), ..ExecSpec::default() };
     exec::start(app, &args.zone, spec, false).await.map_err(as_login)
 }

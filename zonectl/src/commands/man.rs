@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::{Arg, ArgAction, Command, CommandFactory};
 
 use super::App;
-use crate::cli::Cli;
+use crate::{cli::Cli, output::failure::hinted};
 
 /// Write the manual pages, one a verb
 #[derive(clap::Args, Debug)]
@@ -19,8 +19,15 @@ pub(crate) struct Args {
 
 pub(crate) fn run(app: &App, args: Args) -> Result<u8> {
     let dir = args.dir.display();
+    let pages = pages();
+    if let Some(verb) = args.dir.to_str().filter(|word| pages.find_subcommand(word).is_some()) {
+        return Err(hinted(
+            format!("{verb}: is a verb; a folder to write the manual pages to is wanted"),
+            format!("`zonectl help {verb}` explains the verb; a folder of that name is written ./{verb}"),
+        ));
+    }
     fs::create_dir_all(&args.dir).with_context(|| dir.to_string())?;
-    clap_mangen::generate_to(pages(), &args.dir).with_context(|| dir.to_string())?;
+    clap_mangen::generate_to(pages, &args.dir).with_context(|| dir.to_string())?;
     app.out.notice(&format!("{dir}: manual pages written"));
     Ok(0)
 }

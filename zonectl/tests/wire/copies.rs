@@ -10,10 +10,9 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
 use zoned_api::{ApiError, Method};
 
-use crate::scripted::{Answer, Daemon, finish, session, told};
+use crate::scripted::{Answer, Daemon, finish, interrupt, session, told};
 
 /// A zone whose root is a folder, with tar(1) for its side of a copy.
 fn zone(root: &std::path::Path) -> Daemon {
@@ -140,7 +139,7 @@ fn an_interrupted_copy_leaves_nothing() {
         .spawn()
         .unwrap();
     begun.recv_timeout(Duration::from_secs(20)).unwrap();
-    kill_process(Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap(), Signal::INT).unwrap();
+    interrupt(&child);
     let mut stderr = child.stderr.take().unwrap();
     assert_eq!(finish(child, Duration::from_secs(20)).code(), Some(130));
     let mut err = String::new();

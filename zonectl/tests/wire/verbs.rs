@@ -8,13 +8,12 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
 use zoned_api::{
     ApiError, Fault, Method, Reply, State, Verb, ZoneStat,
     stat::{CpuStat, ProcessStat},
 };
 
-use crate::scripted::{Answer, Daemon, done, finish, reply, told};
+use crate::scripted::{Answer, Daemon, done, finish, interrupt, reply, told};
 
 /// A configuration of a zone, as the daemon would give it.
 fn text(of: &str) -> Answer {
@@ -124,7 +123,7 @@ fn interrupted(args: &[&str]) -> String {
     let mut zonectl = daemon.zonectl(args);
     let mut child = zonectl.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     asked.recv_timeout(Duration::from_secs(20)).unwrap();
-    kill_process(Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap(), Signal::INT).unwrap();
+    interrupt(&child);
     let mut said = child.stderr.take().unwrap();
     assert_eq!(finish(child, Duration::from_secs(20)).code(), Some(130));
     let mut err = String::new();
@@ -158,6 +157,8 @@ fn a_login_is_called_one() {
         }
         other => unreachable!("{other:?}"),
     });
+    let (_, err, _) = told(&daemon.run(&["login", "web", "ls", "-l"]));
+    assert!(err.contains("takes no command\n  try: `zonectl exec web -- ls -l` runs one"), "{err}");
     let (_, err, code) = told(&daemon.run(&["login", "web"]));
     assert_eq!(err, "zonectl: zone web: cannot login while it is paused\n  try: resume it first\n");
     assert_eq!(code, Some(125));
@@ -311,6 +312,8 @@ fn usage_errors_are_two_and_help_is_none() {
 #[test]
 fn manual_pages_and_completions_are_written() {
     let daemon = Daemon::new(|_, _| unreachable!("nothing must be asked"));
+    let (_, err, code) = told(&daemon.run(&["man", "boot"]));
+    assert!(code == Some(1) && err.contains("`zonectl help boot` explains the verb"), "{err}");
     let dir = tempfile::tempdir().unwrap();
     let pages = dir.path().join("man1");
     assert!(daemon.run(&["man", pages.to_str().unwrap()]).status.success());
