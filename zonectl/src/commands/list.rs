@@ -2,11 +2,11 @@
 
 use anyhow::Result;
 use clap::ValueEnum;
-use zoned_api::{State, ZoneInfo};
+use zoned_api::{State, ZoneInfo, client::Client};
 
 use super::App;
 use crate::{
-    daemon,
+    cli, daemon,
     output::{
         table::{Column, Field, Look, Table, Tone, left, right},
         units,
@@ -16,10 +16,14 @@ use crate::{
 /// List the zones
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "On a narrow terminal columns are left out, OS first, then BRAND, PID and UPTIME; what is still too long ends \
-                        in …. Columns that are asked for stay.\n\nExamples:\n  zonectl list\n  zonectl list -H -o name,state\n  zonectl list --json"
+    after_help = "On a narrow terminal REASON is cut, then columns are left out: OS first, then BRAND, PID and UPTIME. Columns \
+                        that are asked for stay.\n\n\
+                        Examples:\n  zonectl list\n  zonectl list web db\n  zonectl list -H -o name,state\n  zonectl list --json"
 )]
 pub(crate) struct Args {
+    /// Only these, by name or UUID
+    #[arg(value_name = "ZONE", value_parser = cli::zone)]
+    zones: Vec<String>,
     /// Columns, separated by commas
     #[arg(long, short = 'o', value_name = "COLUMNS", value_delimiter = ',')]
     columns: Vec<Shown>,
@@ -51,7 +55,10 @@ enum Shown {
 
 pub(crate) async fn run(app: &App, args: Args) -> Result<u8> {
     let mut client = app.connect().await?;
-    let zones = daemon::zones(&mut client).await?;
+    let zones = match args.zones.is_empty() {
+        true => daemon::zones(&mut client).await?,
+        false => named(&mut client, &args.zones).await?,
+    };
     if args.json {
         app.out.json(&serde_json::json!({ "zones": zones }))?;
         return Ok(0);
@@ -66,6 +73,15 @@ pub(crate) async fn run(app: &App, args: Args) -> Result<u8> {
         Look { colour: app.out.colour, headless: args.no_header, width: app.out.width().filter(|_| !asked) };
     app.out.data(&table(&zones, &columns, units::now_ms()).render(look))?;
     Ok(0)
+}
+
+/// The zones that were named; one that is not there is an error.
+async fn named(client: &mut Client, names: &[String]) -> Result<Vec<ZoneInfo>> {
+    let mut zones = Vec::new();
+    for name in names {
+        zones.push(daemon::info(client, name).await?);
+    }
+    Ok(zones)
 }
 
 /// The columns if none are asked for; reasons only where there are any.
@@ -99,7 +115,7 @@ fn heading(column: Shown) -> Column {
         Shown::Autoboot => left("AUTOBOOT"),
         Shown::Os => left("OS").spare(4),
         Shown::Root => left("ROOT"),
-        Shown::Reason => left("REASON").cut(12),
+        Shown::Reason => left("REASON").gives(20).cut(12),
     }
 }
 

@@ -59,6 +59,7 @@ pub(crate) struct Column {
     right: bool,
     least: u16,
     spare: u8,
+    gives: Option<u16>,
     cut: Option<u16>,
 }
 
@@ -78,6 +79,11 @@ impl Column {
         Self { spare, ..self }
     }
 
+    /// Its fields are cut to this width before columns are left out.
+    pub(crate) fn gives(self, to: u16) -> Self {
+        Self { gives: Some(to), ..self }
+    }
+
     /// Its fields may be cut to this width, where leaving columns out is not enough.
     pub(crate) fn cut(self, to: u16) -> Self {
         Self { cut: Some(to), ..self }
@@ -86,12 +92,12 @@ impl Column {
 
 /// A column of words.
 pub(crate) fn left(head: &'static str) -> Column {
-    Column { head, right: false, least: 0, spare: 0, cut: None }
+    Column { head, right: false, least: 0, spare: 0, gives: None, cut: None }
 }
 
 /// A column of numbers.
 pub(crate) fn right(head: &'static str) -> Column {
-    Column { head, right: true, least: 0, spare: 0, cut: None }
+    Column { head, right: true, least: 0, spare: 0, gives: None, cut: None }
 }
 
 /// How to print a table.
@@ -160,7 +166,7 @@ impl Table {
     /// What of it fits a terminal, a line a row.
     fn fitted(&self, width: u16) -> Table {
         let mut table = self.clone();
-        while table.excess(width) > 0 {
+        while table.excess(width, |column| column.gives) > 0 {
             let spare = |i: &usize| table.columns[*i].spare;
             let Some(last) = (0..table.columns.len()).filter(|i| spare(i) > 0).max_by_key(spare) else {
                 break;
@@ -170,22 +176,29 @@ impl Table {
                 row.remove(last);
             }
         }
-        for i in (0..table.columns.len()).rev() {
-            let (excess, now) = (table.excess(width), table.width_of(i));
-            if let Some(least) = table.columns[i].cut.filter(|_| excess > 0) {
-                let to = usize::from(now.saturating_sub(excess).max(least));
-                table.rows.iter_mut().for_each(|row| row[i].cut(to));
-            }
-        }
+        table.cut(width, |column| column.gives);
+        table.cut(width, |column| column.cut);
         table
     }
 
-    /// By how much it is too wide.
-    fn excess(&self, width: u16) -> u16 {
-        let columns = self.columns.len();
-        let all: u16 =
-            (0..columns).map(|i| self.width_of(i).saturating_add(GAP)).fold(0, u16::saturating_add);
-        all.saturating_sub(GAP).saturating_sub(width)
+    /// Cuts fields as far as it is too wide, no column below its least.
+    fn cut(&mut self, width: u16, least: impl Fn(&Column) -> Option<u16>) {
+        for i in (0..self.columns.len()).rev() {
+            let (excess, now) = (self.excess(width, |_| None), self.width_of(i));
+            if let Some(least) = least(&self.columns[i]).filter(|_| excess > 0) {
+                let to = usize::from(now.saturating_sub(excess).max(least));
+                self.rows.iter_mut().for_each(|row| row[i].cut(to));
+            }
+        }
+    }
+
+    /// By how much it is too wide, although columns were as narrow as they can be made.
+    fn excess(&self, width: u16, least: impl Fn(&Column) -> Option<u16>) -> u16 {
+        let widths = self.columns.iter().enumerate().map(|(i, column)| {
+            let width = self.width_of(i);
+            least(column).map_or(width, |least| least.min(width)).saturating_add(GAP)
+        });
+        widths.fold(0, u16::saturating_add).saturating_sub(GAP).saturating_sub(width)
     }
 
     fn width_of(&self, i: usize) -> u16 {
@@ -288,6 +301,11 @@ mod tests {
         assert_eq!(heads(27), ("NAME STATE".into(), "a-long-name  installed".into()));
         assert_eq!(heads(20), ("NAME STATE".into(), "a-long-n…  installed".into()));
         assert_eq!(heads(5).1, "a-lon…  installed");
+        let mut table = Table::new(vec![left("NAME"), left("PID").spare(1), left("REASON").gives(10)]);
+        table.row(["web", "4711", "a reason of some length"].map(Field::new).to_vec());
+        let cut = |width| table.render(Look { width: Some(width), headless: true, ..Look::default() });
+        assert_eq!(cut(24), "web   4711  a reason of…");
+        assert_eq!(cut(21), "web   a reason of so…");
     }
 
     #[test]

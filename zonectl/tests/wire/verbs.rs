@@ -195,6 +195,19 @@ fn a_number_is_an_interval_unless_it_is_said_to_be_a_zone() {
 }
 
 #[test]
+fn zones_can_be_listed_by_name() {
+    let daemon = Daemon::new(|method, _| match method {
+        Method::Info { zone: name } if name == "nobody" => Answer::Error(ApiError::NoSuchZone { zone: name }),
+        Method::Info { zone: name } => zone(&name, State::Installed),
+        other => unreachable!("{other:?}"),
+    });
+    let (out, _, code) = told(&daemon.run(&["list", "-H", "-o", "name", "b", "a"]));
+    assert_eq!((out.as_str(), code), ("b\na\n", Some(0)));
+    let (out, err, code) = told(&daemon.run(&["list", "a", "nobody"]));
+    assert!(out.is_empty() && err.contains("zone nobody: no such zone") && code == Some(1), "{out}{err}");
+}
+
+#[test]
 fn what_cannot_be_written_is_a_failure() {
     let daemon = Daemon::new(|method, _| match method {
         Method::List {} => zone("web", State::Configured),
