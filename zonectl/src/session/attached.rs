@@ -21,6 +21,7 @@ use super::{
     open, pump,
     pump::{Fed, Patience},
     raw::{self, Raw},
+    say,
     signals::{self, Signals},
 };
 
@@ -47,7 +48,7 @@ pub(crate) async fn run(client: &mut Client, zone: &str, mut spec: ExecSpec) -> 
             fed = &mut joined.fed, if feeding => {
                 if fed == Ok(Fed::Detached) {
                     drop(raw);
-                    eprintln!("\n[detached from zone {zone}]");
+                    say(&format!("\n[detached from zone {zone}]\n"));
                     return Ok(FAILED);
                 }
                 // The command may still have something to say.

@@ -11,6 +11,7 @@ use super::{
     open,
     pump::{Fed, Patience},
     raw::Raw,
+    say,
     signals::{self, Signals},
 };
 use crate::output::reader_gone;
@@ -42,7 +43,7 @@ pub(crate) async fn streamed(socket: OwnedFd, follow: bool) -> Result<u8> {
 pub(crate) async fn run(client: &mut Client, zone: &str) -> Result<u8> {
     let socket = socket(client, zone).await?;
     let mut signals = Signals::watch(&WATCHED)?;
-    eprintln!("[attached to the console of zone {zone}; ~. at the start of a line detaches]");
+    say(&format!("[attached to the console of zone {zone}; ~. at the start of a line detaches]\n"));
     let raw = Raw::enter()?;
     let mut joined = Joined::start(socket, Input::Watched, Patience::CONSOLE)?;
     let why = loop {
@@ -61,6 +62,6 @@ pub(crate) async fn run(client: &mut Client, zone: &str) -> Result<u8> {
         }
     };
     drop(raw);
-    eprintln!("\n[{why} the console of zone {zone}]");
+    say(&format!("\n[{why} the console of zone {zone}]\n"));
     Ok(0)
 }
