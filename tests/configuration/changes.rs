@@ -148,7 +148,12 @@ fn what_would_be_lost_needs_force_where_nobody_can_be_asked() {
     ctx.zonectl(&["uninstall", "z"]).refuses(1, "needs --force");
     assert_eq!(ctx.state("z"), "installed");
     ctx.ok(&["uninstall", "-f", "z"]);
+    // Nothing but a name is no loss, and nor is a root that is not there.
+    ctx.ok(&["uninstall", "z"]);
+    ctx.ok(&["set", "z", "order=3"]);
     ctx.zonectl(&["delete", "z"]).refuses(1, "needs --force");
     assert_eq!(ctx.state("z"), "configured");
+    ctx.ok(&["set", "z", "order="]);
+    ctx.ok(&["delete", "z"]);
     ctx.finish();
 }

@@ -18,6 +18,38 @@ fn drawn(state: State, verb: Verb) -> &'static str {
     row.expect("a row of the table")[1 + column]
 }
 
+/// What the walk through says: the states in which each verb it names is carried out.
+fn told(line: &str) -> Option<(Vec<Verb>, Vec<State>)> {
+    let cells: Vec<_> = line.strip_prefix("| `")?.split('|').collect();
+    let first = |quoted: &str| quoted.split(' ').next().map(str::to_owned);
+    let words: Vec<_> = format!("`{}", cells[0]).split('`').skip(1).step_by(2).filter_map(first).collect();
+    // `shutdown --reboot` is a reboot, which the same row names.
+    let reboots = words.iter().any(|word| word == "reboot");
+    let named =
+        |verb: &Verb| words.iter().any(|w| w == verb.as_str()) && !(reboots && *verb == Verb::Shutdown);
+    let verbs: Vec<_> = Verb::ALL.into_iter().filter(named).collect();
+    let states = cells.get(1)?.split(';').next()?;
+    let any = states.trim() == "any";
+    let listed = |state: &State| any || states.split([',', ' ']).any(|word| word == state.as_str());
+    Some((verbs, State::ALL.into_iter().filter(listed).collect()))
+}
+
+#[test]
+fn the_walk_through_draws_the_same_table() {
+    let text = include_str!("../../docs/zones.md");
+    let table = text.split("| verb | legal when").nth(1).unwrap().split("\n\n").next().unwrap();
+    let mut seen = Vec::new();
+    for (verbs, states) in table.lines().filter_map(told) {
+        for verb in verbs {
+            let carried_out: Vec<_> =
+                State::ALL.into_iter().filter(|state| drawn(*state, verb) == "do").collect();
+            assert_eq!(states, carried_out, "{verb}");
+            seen.push(verb);
+        }
+    }
+    assert_eq!(seen.len(), Verb::ALL.len(), "{seen:?}");
+}
+
 /// The state a verb leads to, as a person knows it from the manual; `gone` after a delete.
 fn leads_to(state: State, verb: Verb) -> &'static str {
     match verb {

@@ -2,10 +2,17 @@
 
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
-use clap::{Args, Parser, ValueEnum, error::ErrorKind};
+use clap::{
+    Args, Parser, ValueEnum,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 use zoned_api::ZoneName;
 
-use crate::{commands::Command, output::escape};
+use crate::{
+    commands::Command,
+    foreign,
+    output::{Out, escape, failure},
+};
 
 /// Zones: named, persistent, administered userlands of their own.
 #[derive(Debug, Parser)]
@@ -63,24 +70,36 @@ pub(crate) enum Color {
 pub(crate) fn parse() -> Result<Cli, ExitCode> {
     Cli::try_parse().map_err(|error| {
         if !error.use_stderr() {
-            // Nothing is to be done if nobody reads the help.
-            let _ = error.print();
-            return ExitCode::SUCCESS;
+            return print(&error);
         }
         let _ = std::io::stderr().lock().write_all(complaint(&error).as_bytes());
         ExitCode::from(2)
     })
 }
 
+/// Prints help or version.
+fn print(text: &clap::Error) -> ExitCode {
+    let out = Out::new(Color::Auto, false);
+    let text = text.render();
+    let printed = if out.colour { out.data(&text.ansi().to_string()) } else { out.data(&text.to_string()) };
+    printed.map_or_else(|error| failure::exit(&error, 1), |()| ExitCode::SUCCESS)
+}
+
 /// A usage error in zonectl's voice. Arguments may come from anywhere, so it is escaped as anything else.
 fn complaint(error: &clap::Error) -> String {
+    if let (ErrorKind::InvalidSubcommand, Some(ContextValue::String(word))) =
+        (error.kind(), error.get(ContextKind::InvalidSubcommand))
+        && let Some(advice) = foreign::advice(word)
+    {
+        return failure::render(&failure::hinted(format!("no verb `{word}`"), advice));
+    }
     let text = escape::text(&error.render().to_string());
     let Some(rest) = text.strip_prefix("error: ") else {
         // The help, for want of arguments.
         return text;
     };
     let rest = match error.kind() {
-        ErrorKind::InvalidSubcommand => rest.replace("subcommand", "verb"),
+        ErrorKind::InvalidSubcommand | ErrorKind::MissingSubcommand => rest.replace("subcommand", "verb"),
         _ => rest.to_owned(),
     };
     let lines: Vec<_> = rest.lines().map(shortened).collect();
@@ -151,6 +170,15 @@ mod tests {
         }
         let steering = refused(&["boot", "a\x1b[2J"]);
         assert!(!steering.contains('\x1b') && steering.contains("\\u{1b}"), "{steering}");
+    }
+
+    #[test]
+    fn verbs_of_other_tools_are_answered_by_ours() {
+        assert_eq!(
+            refused(&["start", "web"]),
+            "zonectl: no verb `start`\n  try: `zonectl boot ZONE` starts a zone\n"
+        );
+        assert!(refused(&["boott", "web"]).contains("similar verbs exist: "));
     }
 
     #[test]

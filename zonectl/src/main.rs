@@ -10,12 +10,13 @@
 //!                                    └─▶ transfer  tar streams of cp
 //! ```
 //! Exit status: 0 done, 1 failed, 2 wrong usage; `exec` and `login` pass on the command's, and use 125 for
-//! failures of their own.
+//! failures of their own; 128 + N when signal N ended the waiting.
 
 mod cli;
 mod commands;
 mod daemon;
 mod figures;
+mod foreign;
 mod output;
 mod session;
 mod transfer;
@@ -23,7 +24,7 @@ mod transfer;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use output::{ReaderGone, failure};
+use output::failure;
 
 fn main() -> ExitCode {
     let cli = match cli::parse() {
@@ -40,10 +41,6 @@ fn main() -> ExitCode {
     });
     match done {
         Ok(code) => code.into(),
-        Err(error) if error.is::<ReaderGone>() => ExitCode::SUCCESS,
-        Err(error) => {
-            eprint!("{}", failure::render(&error));
-            failed.into()
-        }
+        Err(error) => failure::exit(&error, failed),
     }
 }

@@ -1,7 +1,7 @@
 //! `zonectl boot`.
 
 use anyhow::Result;
-use zoned_api::{Method, State, Verb};
+use zoned_api::Verb;
 
 use super::{App, several};
 
@@ -14,7 +14,5 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(app: &App, args: Args) -> Result<u8> {
-    let states = [State::Installed, State::Ready];
-    // One after the other: the order of the names is the order of the boots.
-    several::run(app, &args.zones, &states, 1, |zone| Method::Do { zone, verb: Verb::Boot, uuid: None }).await
+    several::run(app, &args.zones, Verb::Boot).await
 }

@@ -18,11 +18,19 @@ use rustix::{
     process::Signal,
 };
 use tokio::task::JoinHandle;
-use zoned_api::{Method, client::Client, session::FromSession};
+use zoned_api::{
+    ApiError, Method,
+    client::{Client, ClientError},
+    session::FromSession,
+};
 
 use super::App;
 use crate::{
-    output::{failure::hinted, progress::Progress, units},
+    output::{
+        failure::{hinted, interrupted},
+        progress::Progress,
+        units,
+    },
     session::{self, Channel, Signals},
     transfer::{Abortable, Address, Fault, Place, Side, Source, Tally, pack, unpack},
 };
@@ -32,7 +40,9 @@ use crate::{
 #[command(
     after_help = "One of SRC and DST is ZONE:PATH. Into a folder that is there the copy goes under its own name, as with cp -a; \
                         links stay links. Modes and times are kept; owner is the caller (in the zone: its root), \
-                        set-id bits are dropped and devices left out. Out of a zone, a whole copy is put in place or none.\n\n\
+                        set-id bits are dropped and devices left out. Out of a zone, a whole copy is put in place or none; into one, what came \
+                        before an interruption stays. What the kernel makes up (/proc, /sys, /dev) is refused, and what is mounted below a folder of the zone is left out. \
+                        A file here with a colon in its name is written ./a:b.\n\n\
                         Examples:\n  zonectl cp ./site web:/srv/\n  zonectl cp web:/var/log/syslog /tmp/web.log"
 )]
 pub(crate) struct Args {
@@ -42,29 +52,66 @@ pub(crate) struct Args {
     /// Where to: ZONE:PATH or PATH
     #[arg(value_name = "DST")]
     dst: Address,
+    /// Taken for habit's sake (as --archive, --preserve): folders are always copied whole, with modes and times
+    #[arg(long, short, visible_short_aliases = ['R', 'a', 'p'], aliases = ["archive", "preserve"])]
+    recursive: bool,
 }
 
 pub(crate) async fn run(app: &App, args: Args) -> Result<u8> {
-    let tally = match (&args.src.side, &args.dst.side) {
-        (Side::Host, Side::Zone(zone)) => into(app, &args.src, zone, &args.dst).await?,
-        (Side::Zone(zone), Side::Host) => out_of(app, zone, &args.src, &args.dst).await?,
+    let (src, dst) = (&args.src, &args.dst);
+    let copied = match (&src.side, &dst.side) {
+        (Side::Host, Side::Zone(zone)) => into(app, src, zone, dst).await,
+        (Side::Zone(zone), Side::Host) => out_of(app, zone, src, dst).await,
         (Side::Host, Side::Host) => {
             return Err(hinted("neither side is in a zone", "write one as ZONE:PATH"));
         }
-        _ => {
-            let hint = "copy to the host first, or join two `zonectl exec ZONE -- tar` by a pipe";
-            return Err(hinted("both sides are in a zone", hint));
-        }
+        (Side::Zone(_), Side::Zone(_)) => return Err(both_in_zones(src, dst)),
     };
+    let tally = copied.map_err(|error| maybe_a_file(error, src, dst))?;
     let entries = if tally.entries == 1 { "entry" } else { "entries" };
     app.out.notice(&format!("copied {} {entries}, {}", tally.entries, units::bytes(tally.bytes)));
     if tally.skipped > 0 {
-        app.out.warn(&format!("{} devices or sockets were left out", tally.skipped));
+        app.out.warn(&format!("{} devices, sockets or folders of the kernel's were left out", tally.skipped));
     }
     Ok(0)
 }
 
+fn both_in_zones(src: &Address, dst: &Address) -> anyhow::Error {
+    let hint = match [src, dst].into_iter().find(|address| address.is_there()) {
+        Some(file) => file.as_a_file(),
+        None => "copy to the host first, or join two `zonectl exec ZONE -- tar` by a pipe".to_owned(),
+    };
+    hinted("both sides are in a zone", hint)
+}
+
+/// A zone that is not there may have been meant as a file with a colon in its name.
+fn maybe_a_file(error: anyhow::Error, src: &Address, dst: &Address) -> anyhow::Error {
+    match error.downcast_ref::<ClientError>() {
+        Some(ClientError::Api(none @ ApiError::NoSuchZone { .. })) => {
+            let address = if src.side == Side::Host { dst } else { src };
+            let list = none.hint().unwrap_or_default();
+            hinted(none.to_string(), format!("{list}; {}", address.as_a_file()))
+        }
+        _ => error,
+    }
+}
+
+/// Refuses what the kernel makes up: there a copy would be empty, or gone at the zone's next boot.
+fn kept(zone: &str, address: &Address, into: bool) -> Result<()> {
+    let Some(mount) = address.made_by_the_kernel() else { return Ok(()) };
+    let path = &address.path;
+    let hint = match into {
+        true => format!("`zonectl exec {zone} -- sh -c 'cat > {path}'` writes to what is there already"),
+        false => format!("`zonectl exec {zone} -- cat {path}` prints it"),
+    };
+    Err(hinted(
+        format!("zone {zone}: {path}: what is in {mount} is made by the kernel and no file to copy"),
+        hint,
+    ))
+}
+
 async fn into(app: &App, src: &Address, zone: &str, dst: &Address) -> Result<Tally> {
+    kept(zone, dst, true)?;
     let source = Source::open(Path::new(&src.path))?;
     let mut client = app.connect().await?;
     let (folder, name) = if is_folder(&mut client, zone, &dst.path).await? {
@@ -100,11 +147,13 @@ async fn into(app: &App, src: &Address, zone: &str, dst: &Address) -> Result<Tal
 }
 
 async fn out_of(app: &App, zone: &str, src: &Address, dst: &Address) -> Result<Tally> {
-    let place = Place::find(&dst.path, src.name())?;
+    kept(zone, src, false)?;
     let mut client = app.connect().await?;
     let (ours, theirs) = pipe_with(PipeFlags::CLOEXEC).context("pipe")?;
     let method = Method::Copy { zone: zone.to_owned(), path: src.path.clone(), into: false };
     let mut copy = Copy::start(app, &mut client, zone, method, theirs).await?;
+    // Made only now that signals are watched: none may leave it behind.
+    let place = Place::find(&dst.path, src.name())?;
     let (pipe, done) = (Abortable::new(ours, copy.abort.try_clone()?)?, Arc::clone(&copy.done));
     let work = tokio::task::spawn_blocking(move || {
         let unpacked = unpack(pipe, place.folder(), &done);
@@ -152,7 +201,7 @@ impl<'a> Copy<'a> {
         method: Method,
         theirs: OwnedFd,
     ) -> Result<Copy<'a>> {
-        let signals = Signals::watch(&[Signal::INT, Signal::TERM, Signal::HUP])?;
+        let signals = Signals::watch(&[Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT])?;
         let (socket, _) = session::open(client, method, vec![theirs]).await?;
         let (abort, working) = pipe_with(PipeFlags::CLOEXEC).context("pipe")?;
         Ok(Copy {
@@ -175,12 +224,19 @@ impl<'a> Copy<'a> {
                 signal = self.signals.next() => {
                     self.working = None;
                     let _ = work.await;
-                    bail!("interrupted by signal {}; the copy is not whole", signal.as_raw());
+                    return Err(given_up(signal));
                 }
             }
         };
-        Ok((worked, self.channel.next().await?))
+        tokio::select! {
+            last = self.channel.next() => Ok((worked, last?)),
+            signal = self.signals.next() => Err(given_up(signal)),
+        }
     }
+}
+
+fn given_up(signal: Signal) -> anyhow::Error {
+    interrupted(session::number(signal), "interrupted; the copy is not whole", None)
 }
 
 /// What the zone's side said against it.
@@ -199,7 +255,9 @@ fn refusal(zone: &str, last: Option<FromSession>) -> Option<anyhow::Error> {
 fn whole(zone: &str, last: Option<FromSession>, tally: Tally) -> Result<Tally> {
     match refusal(zone, last) {
         Some(error) => Err(error),
-        None if tally.entries == 0 => bail!("zone {zone}: nothing came"),
+        None if tally.entries == 0 => {
+            bail!("zone {zone}: nothing came: devices and sockets cannot be copied")
+        }
         None => Ok(tally),
     }
 }

@@ -1,39 +1,48 @@
 //! `zonectl delete`.
 
 use anyhow::Result;
-use zoned_api::{Method, Verb};
+use zoned_api::{Verb, ZoneConfig, ZoneInfo};
 
-use super::App;
-use crate::{
-    cli, daemon,
-    output::{confirm::confirm, progress::Progress},
-};
+use super::{App, losing};
 
-/// Forget a zone
+/// Forget zones
 #[derive(clap::Args, Debug)]
-#[command(after_help = "A zone with a root must be uninstalled first.\n\n\
-                        Example: zonectl uninstall web --force && zonectl delete web --force")]
+#[command(
+    after_help = "A zone with a root must be uninstalled first. A zone that was never booted and of which nothing but the \
+                        name was configured is deleted without a question.\n\n\
+                        Example: zonectl uninstall web --force && zonectl delete web --force"
+)]
 pub(crate) struct Args {
-    /// Name or UUID of the zone
-    #[arg(value_name = "ZONE", value_parser = cli::zone)]
-    zone: String,
-    /// Do not ask
-    #[arg(long, short)]
-    force: bool,
+    #[command(flatten)]
+    zones: losing::Zones,
 }
 
 pub(crate) async fn run(app: &App, args: Args) -> Result<u8> {
-    let mut client = app.connect().await?;
-    let info = daemon::info(&mut client, &args.zone).await?;
-    let name = info.zone.to_string();
-    let doing = format!("deleting zone {name}");
-    if !confirm(args.force, &doing, "its configuration and the log of its console are lost.")? {
-        app.out.aside("nothing was changed");
-        return Ok(1);
+    let lost = "configuration and log of the console are lost.";
+    losing::run(app, args.zones, Verb::Delete, loses, lost).await
+}
+
+/// Whether anybody wrote anything into its configuration, or it anything on its console.
+fn loses(info: &ZoneInfo) -> bool {
+    let bare = ZoneConfig::parse(&format!("zone: \"{}\"", info.zone));
+    info.boot > 0 || !bare.is_ok_and(|bare| bare == info.config)
+}
+
+#[cfg(test)]
+mod tests {
+    use zoned_api::State;
+
+    use super::*;
+    use crate::commands::list::tests::zone;
+
+    #[test]
+    fn a_bare_name_is_no_loss() {
+        let mut bare = zone("web", State::Configured, "");
+        assert!(loses(&bare), "it was booted");
+        bare.boot = 0;
+        assert!(!loses(&bare));
+        let mut written = zone("web", State::Configured, "order: 3");
+        written.boot = 0;
+        assert!(loses(&written));
     }
-    // By the UUID as well: the name may have been given to another zone while the question stood.
-    let method = Method::Do { zone: name.clone(), verb: Verb::Delete, uuid: Some(info.uuid) };
-    let outcome = daemon::follow(&mut client, method, &mut Progress::new(&app.out, &name, false)).await?;
-    app.report(&name, &outcome, "deleted");
-    Ok(0)
 }

@@ -6,7 +6,7 @@ use zoned_api::{Finding, Method, Reply, report::Verdict};
 use super::App;
 use crate::{
     daemon,
-    output::table::{Field, Look, Table, Tone, left, terminal_width},
+    output::table::{Field, Look, Table, Tone, left},
 };
 
 /// Show what this host offers, and what that means for zones
@@ -28,13 +28,14 @@ pub(crate) async fn run(app: &App, args: Args) -> Result<u8> {
         app.out.json(&serde_json::json!({ "findings": findings }))?;
         return Ok(0);
     }
-    let width = app.out.terminal.then(terminal_width).flatten();
-    app.out.data(&table(&findings).render(Look { colour: app.out.colour, headless: false, width }))?;
+    let look = Look { colour: app.out.colour, headless: false, width: app.out.width() };
+    app.out.data(&table(&findings).render(look))?;
     Ok(0)
 }
 
 fn table(findings: &[Finding]) -> Table {
-    let mut table = Table::new(vec![left("SUBJECT"), left("VERDICT"), left("FOUND"), left("MEANING")]);
+    let mut table =
+        Table::new(vec![left("SUBJECT"), left("VERDICT"), left("FOUND"), left("MEANING")]).prose();
     for finding in findings {
         let (word, tone) = match finding.verdict {
             Verdict::Good => ("good", Tone::Good),

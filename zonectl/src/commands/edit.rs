@@ -24,7 +24,8 @@ use crate::{
 /// Change a zone's configuration in an editor
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "The editor is $VISUAL, $EDITOR or vi. A text that is refused can be edited again or is kept.\n\n\
+    after_help = "The editor is $VISUAL, $EDITOR or vi. A text that is refused can be edited again or is kept. Without a terminal: `set`, or \
+                        `export` and `edit -f`.\n\n\
                         Examples:\n  EDITOR=nano zonectl edit web\n  zonectl edit web -f web.yaml"
 )]
 pub(crate) struct Args {
@@ -46,12 +47,13 @@ pub(crate) async fn run(app: &App, args: Args) -> Result<u8> {
         app.report(zone, &outcome, "deleted");
         return Ok(0);
     }
+    editor_or_terminal(zone)?;
     let base = daemon::text(&mut client, Method::Export { zone: zone.to_owned() }).await?;
     let mut file =
         Builder::new().prefix(&format!("{zone}.")).suffix(".yaml").tempfile().context(TEMPORARY)?;
     file.write_all(base.as_bytes()).and_then(|()| file.flush()).context(TEMPORARY)?;
     loop {
-        let text = edited(&file)?;
+        let text = edited(&file, zone)?;
         if text == base {
             app.out.aside(&format!("zone {zone}: nothing was changed"));
             return Ok(0);
@@ -67,6 +69,23 @@ pub(crate) async fn run(app: &App, args: Args) -> Result<u8> {
             return Err(keep(file, zone));
         }
     }
+}
+
+/// Without a terminal there is nobody for vi to talk to; an editor that was named may be a program like sed.
+fn editor_or_terminal(zone: &str) -> Result<()> {
+    if chosen_editor().is_some() || (io::stdin().is_terminal() && io::stdout().is_terminal()) {
+        return Ok(());
+    }
+    Err(hinted(
+        format!("zone {zone}: an editor needs a terminal, and stdin or stdout is none"),
+        without_editor(zone),
+    ))
+}
+
+fn without_editor(zone: &str) -> String {
+    format!(
+        "`zonectl set {zone} KEY=VALUE`, or `zonectl export {zone} -f FILE`, change it, `zonectl edit {zone} -f FILE`"
+    )
 }
 
 /// Checks the text here first, where a fault in it needs no daemon to be found.
@@ -88,7 +107,7 @@ fn keep(file: NamedTempFile, zone: &str) -> anyhow::Error {
 }
 
 /// Runs the editor and returns what is in the file then.
-fn edited(file: &NamedTempFile) -> Result<String> {
+fn edited(file: &NamedTempFile, zone: &str) -> Result<String> {
     let editor = editor();
     // By the shell, as git and crontab do it: the variable may hold arguments.
     let mut line = editor.clone();
@@ -103,7 +122,7 @@ fn edited(file: &NamedTempFile) -> Result<String> {
     if !status.success() {
         return Err(hinted(
             format!("the editor {} failed ({status}); nothing was changed", editor.to_string_lossy()),
-            "set EDITOR to another one",
+            format!("set EDITOR to another one; without an editor: {}", without_editor(zone)),
         ));
     }
     // By name: most editors write a new file and rename it.
@@ -111,8 +130,12 @@ fn edited(file: &NamedTempFile) -> Result<String> {
 }
 
 fn editor() -> OsString {
+    chosen_editor().unwrap_or_else(|| "vi".into())
+}
+
+fn chosen_editor() -> Option<OsString> {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    set("VISUAL").or_else(|| set("EDITOR")).unwrap_or_else(|| "vi".into())
+    set("VISUAL").or_else(|| set("EDITOR"))
 }
 
 #[cfg(test)]

@@ -16,8 +16,8 @@ pub(crate) struct Args {
     /// Only of this zone, by name or UUID
     #[arg(value_name = "ZONE", value_parser = cli::zone)]
     zone: Option<String>,
-    /// Only events after this number
-    #[arg(long, value_name = "N")]
+    /// Only events after this number; they begin anew with each zoned
+    #[arg(long, value_name = "N", value_parser = number)]
     since: Option<u64>,
     /// Go on with events as they happen
     #[arg(long, short)]
@@ -28,6 +28,10 @@ pub(crate) struct Args {
     /// One JSON object a line
     #[arg(long)]
     json: bool,
+}
+
+fn number(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "the number of an event is wanted, as `zonectl events` prints it".to_owned())
 }
 
 pub(crate) async fn run(app: &App, args: Args) -> Result<u8> {

@@ -37,6 +37,9 @@ pub(crate) struct Args {
     /// Without a terminal: streams only
     #[arg(long, short = 'T')]
     no_tty: bool,
+    /// Taken for habit's sake: input is passed on anyway
+    #[arg(long, short, conflicts_with = "no_stdin")]
+    interactive: bool,
     /// With an empty input: nothing of the caller's is read (in a `while read` loop, say)
     #[arg(long, short)]
     no_stdin: bool,
@@ -107,6 +110,7 @@ mod tests {
         let args = parsed("web -u bob -e A=1 -e B= -- ls -l --user x");
         assert_eq!((args.user.as_deref(), args.command.join(" ")), (Some("bob"), "ls -l --user x".into()));
         assert_eq!(args.env, [("A".into(), "1".into()), ("B".into(), String::new())]);
+        assert!(parsed("-it web ls").tty && parsed("-i web ls").interactive);
         assert_eq!(parsed("-T web ls -T").command, ["ls", "-T"]);
         assert!(Line::try_parse_from(["exec", "web"]).is_err());
     }

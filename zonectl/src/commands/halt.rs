@@ -1,7 +1,7 @@
 //! `zonectl halt`.
 
 use anyhow::Result;
-use zoned_api::{Method, State, Verb};
+use zoned_api::Verb;
 
 use super::{App, several};
 
@@ -16,11 +16,5 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(app: &App, args: Args) -> Result<u8> {
-    let states = [State::Ready, State::Running, State::Paused, State::Down];
-    several::run(app, &args.zones, &states, several::AT_ONCE, |zone| Method::Do {
-        zone,
-        verb: Verb::Halt,
-        uuid: None,
-    })
-    .await
+    several::run(app, &args.zones, Verb::Halt).await
 }

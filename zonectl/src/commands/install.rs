@@ -1,9 +1,9 @@
 //! `zonectl install`.
 
 use anyhow::Result;
-use zoned_api::Method;
+use zoned_api::{Method, Verb};
 
-use super::{App, create::absolute_image};
+use super::{App, attend::Attend, create::absolute_image};
 use crate::{cli, daemon, output::progress::Progress};
 
 /// Give a zone its root
@@ -26,7 +26,11 @@ pub(crate) async fn run(app: &App, args: Args) -> Result<u8> {
     let from = args.from.as_deref().map(absolute_image).transpose()?;
     let mut client = app.connect().await?;
     let method = Method::Install { zone: args.zone.clone(), from };
-    let outcome = daemon::follow(&mut client, method, &mut Progress::new(&app.out, &args.zone, true)).await?;
+    let attend = Attend::watch(Verb::Install, [args.zone.clone()].into_iter())?;
+    attend.begins(&args.zone);
+    let mut progress = Progress::new(&app.out, &args.zone, true);
+    let outcome = attend.until(daemon::follow(&mut client, method, &mut progress)).await??;
+    drop(progress);
     app.report(&args.zone, &outcome, "deleted");
     Ok(0)
 }

@@ -2,21 +2,28 @@
 
 use anyhow::Result;
 use clap::ValueEnum;
-use zoned_api::{State, ZoneInfo};
+use zoned_api::{State, ZoneInfo, client::Client};
 
 use super::App;
 use crate::{
-    daemon,
+    cli, daemon,
     output::{
-        table::{Column, Field, Look, Table, Tone, left, right, terminal_width},
+        table::{Column, Field, Look, Table, Tone, left, right},
         units,
     },
 };
 
 /// List the zones
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:\n  zonectl list\n  zonectl list -H -o name,state\n  zonectl list --json")]
+#[command(
+    after_help = "On a narrow terminal REASON is cut, then columns are left out: OS first, then BRAND, PID and UPTIME. Columns \
+                        that are asked for stay.\n\n\
+                        Examples:\n  zonectl list\n  zonectl list web db\n  zonectl list -H -o name,state\n  zonectl list --json"
+)]
 pub(crate) struct Args {
+    /// Only these, by name or UUID
+    #[arg(value_name = "ZONE", value_parser = cli::zone)]
+    zones: Vec<String>,
     /// Columns, separated by commas
     #[arg(long, short = 'o', value_name = "COLUMNS", value_delimiter = ',')]
     columns: Vec<Shown>,
@@ -48,7 +55,10 @@ enum Shown {
 
 pub(crate) async fn run(app: &App, args: Args) -> Result<u8> {
     let mut client = app.connect().await?;
-    let zones = daemon::zones(&mut client).await?;
+    let zones = match args.zones.is_empty() {
+        true => daemon::zones(&mut client).await?,
+        false => named(&mut client, &args.zones).await?,
+    };
     if args.json {
         app.out.json(&serde_json::json!({ "zones": zones }))?;
         return Ok(0);
@@ -57,11 +67,21 @@ pub(crate) async fn run(app: &App, args: Args) -> Result<u8> {
         app.out.aside("no zones; `zonectl create NAME` makes one");
         return Ok(0);
     }
-    let columns = if args.columns.is_empty() { usual(&zones) } else { args.columns };
-    let look = Look { colour: app.out.colour, headless: args.no_header, width: None };
-    let look = if app.out.terminal { Look { width: terminal_width(), ..look } } else { look };
+    let asked = !args.columns.is_empty();
+    let columns = if asked { args.columns } else { usual(&zones) };
+    let look =
+        Look { colour: app.out.colour, headless: args.no_header, width: app.out.width().filter(|_| !asked) };
     app.out.data(&table(&zones, &columns, units::now_ms()).render(look))?;
     Ok(0)
+}
+
+/// The zones that were named; one that is not there is an error.
+async fn named(client: &mut Client, names: &[String]) -> Result<Vec<ZoneInfo>> {
+    let mut zones = Vec::new();
+    for name in names {
+        zones.push(daemon::info(client, name).await?);
+    }
+    Ok(zones)
 }
 
 /// The columns if none are asked for; reasons only where there are any.
@@ -83,19 +103,19 @@ fn table(zones: &[ZoneInfo], columns: &[Shown], now_ms: u64) -> Table {
 
 fn heading(column: Shown) -> Column {
     match column {
-        Shown::Name => left("NAME"),
+        Shown::Name => left("NAME").cut(8),
         Shown::Uuid => left("UUID"),
         Shown::State => left("STATE"),
-        Shown::Brand => left("BRAND"),
-        Shown::Uptime => right("UPTIME"),
+        Shown::Brand => left("BRAND").spare(3),
+        Shown::Uptime => right("UPTIME").spare(1),
         Shown::Boots => right("BOOTS"),
-        Shown::Pid => right("PID"),
+        Shown::Pid => right("PID").spare(2),
         Shown::Monitor => right("MONITOR"),
         Shown::IdBase => right("ID-BASE"),
         Shown::Autoboot => left("AUTOBOOT"),
-        Shown::Os => left("OS"),
+        Shown::Os => left("OS").spare(4),
         Shown::Root => left("ROOT"),
-        Shown::Reason => left("REASON"),
+        Shown::Reason => left("REASON").gives(20).cut(12),
     }
 }
 
@@ -172,6 +192,23 @@ pub(crate) mod tests {
         let mut down = zone("web", State::Down, "");
         down.reason = Some("tear-down: cgroup is busy".into());
         assert_eq!(usual(&[down]).last(), Some(&Shown::Reason));
+    }
+
+    #[test]
+    fn narrow_terminals_get_the_columns_that_matter() {
+        let mut down = zone("a-zone-with-quite-a-long-name", State::Down, "");
+        down.reason = Some("tear-down: the cgroup is busy: held by process 4711 (sleep)".into());
+        (down.init_pid, down.os) = (Some(77), Some("Debian GNU/Linux 12 (bookworm)".into()));
+        let zones = [zone("web", State::ShuttingDown, ""), down];
+        for width in [40, 60, 80] {
+            let look = Look { width: Some(width), ..Look::default() };
+            let text = table(&zones, &usual(&zones), 0).render(look);
+            assert!(text.lines().all(|line| line.chars().count() <= width.into()), "{width}\n{text}");
+            assert_eq!(text.lines().count(), 3, "{text}");
+            assert!(text.contains("STATE") && text.contains("shutting-down"), "{text}");
+        }
+        let fits = table(&zones, &usual(&zones[..1]), 0).render(Look { width: Some(60), ..Look::default() });
+        assert_eq!(fits.lines().next().unwrap().split_whitespace().last(), Some("PID"), "{fits}");
     }
 
     #[test]

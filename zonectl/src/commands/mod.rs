@@ -1,5 +1,6 @@
 //! The verbs, one file each: arguments, help, and what is asked of the daemon.
 
+mod attend;
 mod audit;
 mod boot;
 mod completions;
@@ -17,6 +18,7 @@ mod info;
 mod install;
 mod list;
 mod login;
+mod losing;
 mod man;
 mod pause;
 mod ready;

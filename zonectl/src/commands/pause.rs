@@ -1,7 +1,7 @@
 //! `zonectl pause`.
 
 use anyhow::Result;
-use zoned_api::{Method, State, Verb};
+use zoned_api::Verb;
 
 use super::{App, several};
 
@@ -14,11 +14,5 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(app: &App, args: Args) -> Result<u8> {
-    let states = [State::Running];
-    several::run(app, &args.zones, &states, several::AT_ONCE, |zone| Method::Do {
-        zone,
-        verb: Verb::Pause,
-        uuid: None,
-    })
-    .await
+    several::run(app, &args.zones, Verb::Pause).await
 }

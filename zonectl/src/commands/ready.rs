@@ -1,7 +1,7 @@
 //! `zonectl ready`.
 
 use anyhow::Result;
-use zoned_api::{Method, State, Verb};
+use zoned_api::Verb;
 
 use super::{App, several};
 
@@ -16,7 +16,5 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(app: &App, args: Args) -> Result<u8> {
-    let states = [State::Installed];
-    several::run(app, &args.zones, &states, 1, |zone| Method::Do { zone, verb: Verb::Ready, uuid: None })
-        .await
+    several::run(app, &args.zones, Verb::Ready).await
 }

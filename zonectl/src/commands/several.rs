@@ -3,13 +3,18 @@
 use anyhow::Result;
 use clap::Args;
 use futures_util::{StreamExt, stream};
-use zoned_api::{Method, State, ZoneInfo, client::Client};
+use zoned_api::{
+    Method,
+    State::{self, Down, Installed, Paused, Ready, Running, ShuttingDown},
+    Verb, ZoneInfo,
+    client::Client,
+};
 
-use super::App;
+use super::{App, attend::Attend};
 use crate::{cli, daemon, output::progress::Progress};
 
 /// How many zones are worked on at once where their order does not matter.
-pub(crate) const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 8;
 
 /// The zones meant.
 #[derive(Args, Debug)]
@@ -22,15 +27,32 @@ pub(crate) struct Zones {
     all: bool,
 }
 
-/// Carries out a verb on zones, at most `at_once` at a time; `states` are those that `--all` picks.
-pub(crate) async fn run(
+/// The states in which `--all` picks a zone for a verb.
+fn states(verb: Verb) -> &'static [State] {
+    match verb {
+        Verb::Ready => &[Installed],
+        Verb::Boot => &[Installed, Ready],
+        Verb::Shutdown | Verb::Reboot | Verb::Pause => &[Running],
+        Verb::Resume => &[Paused],
+        Verb::Halt => &[Ready, Running, Paused, ShuttingDown, Down],
+        _ => &[],
+    }
+}
+
+/// Carries out a verb without arguments.
+pub(crate) async fn run(app: &App, zones: &Zones, verb: Verb) -> Result<u8> {
+    run_as(app, zones, verb, |zone| Method::Do { zone, verb, uuid: None }).await
+}
+
+/// Carries out a verb that has a method of its own.
+pub(crate) async fn run_as(
     app: &App,
     zones: &Zones,
-    states: &[State],
-    at_once: usize,
+    verb: Verb,
     method: impl Fn(String) -> Method,
 ) -> Result<u8> {
     let mut client = app.connect().await?;
+    let states = states(verb);
     let names =
         if zones.all { picked(daemon::zones(&mut client).await?, states) } else { zones.zones.clone() };
     if names.is_empty() {
@@ -38,23 +60,35 @@ pub(crate) async fn run(
         app.out.aside(&format!("no zone is {}", states.join(" or ")));
         return Ok(0);
     }
+    let asked = names.into_iter().map(|zone| (zone.clone(), method(zone))).collect();
+    each(app, client, verb, asked).await
+}
+
+/// Asks for each and reports each.
+pub(crate) async fn each(app: &App, client: Client, verb: Verb, asked: Vec<(String, Method)>) -> Result<u8> {
+    // The order of the names is the order of what comes up; what goes down needs none.
+    let at_once = if matches!(verb, Verb::Boot | Verb::Ready) { 1 } else { AT_ONCE };
+    let attend = Attend::watch(verb, asked.iter().map(|(zone, _)| zone.clone()))?;
     let mut spare = Some(client);
-    let works = names.into_iter().map(|zone| one(app, spare.take(), method(zone.clone()), zone));
+    let works = asked.into_iter().map(|(zone, method)| one(app, spare.take(), &attend, method, zone));
     let failed =
         stream::iter(works).buffer_unordered(at_once).filter(|done| std::future::ready(!done)).count();
-    Ok(u8::from(failed.await > 0))
+    Ok(u8::from(attend.until(failed).await? > 0))
 }
 
 /// One zone's share. True if it went well.
-async fn one(app: &App, client: Option<Client>, method: Method, zone: String) -> bool {
+async fn one(app: &App, client: Option<Client>, attend: &Attend, method: Method, zone: String) -> bool {
     let done = async {
         let mut client = match client {
             Some(client) => client,
             None => app.connect().await?,
         };
+        attend.begins(&zone);
         daemon::follow(&mut client, method, &mut Progress::new(&app.out, &zone, false)).await
     };
-    match done.await {
+    let done = done.await;
+    attend.ended(&zone);
+    match done {
         Ok(outcome) => app.report(&zone, &outcome, "deleted"),
         Err(error) => {
             app.out.error(&error);
@@ -84,6 +118,6 @@ mod tests {
             zone("z", State::Installed, "order: 1"),
             zone("up", State::Running, ""),
         ];
-        assert_eq!(picked(zones, &[State::Installed, State::Ready]), ["z", "a", "b"]);
+        assert_eq!(picked(zones, states(Verb::Boot)), ["z", "a", "b"]);
     }
 }

@@ -1,7 +1,7 @@
 //! `zonectl shutdown`.
 
 use anyhow::Result;
-use zoned_api::{Method, State};
+use zoned_api::{Method, Verb};
 
 use super::{App, several};
 
@@ -21,10 +21,5 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(app: &App, args: Args) -> Result<u8> {
     let (timeout, reboot) = (Some(args.timeout), args.reboot);
-    several::run(app, &args.zones, &[State::Running], several::AT_ONCE, |zone| Method::Shutdown {
-        zone,
-        timeout,
-        reboot,
-    })
-    .await
+    several::run_as(app, &args.zones, Verb::Shutdown, |zone| Method::Shutdown { zone, timeout, reboot }).await
 }

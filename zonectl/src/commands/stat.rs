@@ -23,13 +23,18 @@ use crate::{
     after_help = "First what was taken since the zone's boot, then, with an INTERVAL (seconds), what each interval adds, COUNT \
                         times or until interrupted. CPU is measured by eBPF; CGROUP is the kernel's own figure beside it. \
                         WAIT is how many tasks waited for a CPU on average; P50 and P99 are how long half and 99 of 100 waits \
-                        were at most, to the next power of two. With --json and an INTERVAL each report is one line.\n\n\
-                        Examples:\n  zonectl stat\n  zonectl stat web 1 10"
+                        were at most, to the next power of two. With --json and an INTERVAL each report is one line. \
+                        On a narrow terminal columns are left out: EXECS and FORKS first, then PREEMPTED, VOLUNTARY, CGROUP, \
+                        P50, P99, WAIT, TASKS, STATE.\n\n\
+                        Examples:\n  zonectl stat\n  zonectl stat web 1 10\n  zonectl stat --zone 1"
 )]
 pub(crate) struct Args {
-    /// [ZONE] [INTERVAL [COUNT]]; ZONE may be `global`, the host; a number is an INTERVAL
+    /// [ZONE] [INTERVAL [COUNT]]; ZONE may be `global`, the host; a number is an INTERVAL, never a ZONE
     #[arg(value_name = "ZONE|INTERVAL|COUNT", num_args = 0..=3)]
     words: Vec<String>,
+    /// The zone, also one whose name is a number
+    #[arg(long, short, value_name = "ZONE", value_parser = cli::zone_or_global)]
+    zone: Option<String>,
     /// JSON: { "stats": [ … ] }
     #[arg(long)]
     json: bool,
@@ -44,10 +49,15 @@ struct Wanted {
 }
 
 pub(crate) async fn run(app: &App, args: Args) -> Result<u8> {
-    let wanted = wanted(&args.words)?;
+    let wanted = wanted(args.zone, &args.words)?;
     let cpus = sysconf(SysconfVar::_NPROCESSORS_ONLN)?.and_then(|n| u64::try_from(n).ok()).unwrap_or(1);
     let mut client = app.connect().await?;
     let mut old = read(&mut client, &wanted.zone).await?;
+    if let Some(name) = args.words.first().filter(|word| number(word) && wanted.zone.is_none())
+        && old.iter().any(|stat| stat.zone == *name)
+    {
+        app.out.aside(&format!("{name} is taken for an interval; `zonectl stat --zone {name}` is the zone"));
+    }
     let Some(every) = wanted.every else {
         if args.json {
             app.out.json(&serde_json::json!({ "stats": old }))?;
@@ -89,17 +99,21 @@ fn report(app: &App, json: bool, stats: &[ZoneStat], rates: Option<(&[Rates], bo
 }
 
 fn show(app: &App, table: &Table, headless: bool) -> Result<()> {
-    app.out.data(&table.render(Look { colour: app.out.colour, headless, width: None }))
+    app.out.data(&table.render(Look { colour: app.out.colour, headless, width: app.out.width() }))
 }
 
-/// Sorts out the words: a zone is what is no number.
-fn wanted(words: &[String]) -> Result<Wanted> {
-    let number = |word: &String| word.parse::<f64>().is_ok();
-    let (zone, rest) = match words.split_first() {
-        Some((first, rest)) if !number(first) => {
+/// Digits with one point at most: `1e3` and `inf` are names.
+fn number(word: &str) -> bool {
+    word.parse::<f64>().is_ok() && word.chars().all(|c| c.is_ascii_digit() || c == '.')
+}
+
+/// Sorts out the words: without `--zone`, the first one is a zone if it is no number.
+fn wanted(zone: Option<String>, words: &[String]) -> Result<Wanted> {
+    let (zone, rest) = match (zone, words.split_first()) {
+        (None, Some((first, rest))) if !number(first) => {
             (Some(cli::zone_or_global(first).map_err(anyhow::Error::msg)?), rest)
         }
-        _ => (None, words),
+        (zone, _) => (zone, words),
     };
     let wrong = |word: &String, form: &str| hinted(format!("{word:?} is no {form}"), "zonectl stat web 1 10");
     let every = rest.first().map(|word| {
@@ -133,9 +147,20 @@ fn between(old: &[ZoneStat], new: &[ZoneStat], cpus: u64) -> Vec<Rates> {
 }
 
 fn totals(stats: &[ZoneStat]) -> Table {
-    let heads = ["CPU", "CGROUP", "VOLUNTARY", "PREEMPTED", "WAIT", "P50", "P99", "TASKS", "FORKS", "EXECS"];
-    let mut columns = vec![left("ZONE").least(12), left("STATE")];
-    columns.extend(heads.map(right));
+    let heads = [
+        ("CPU", 0),
+        ("CGROUP", 6),
+        ("VOLUNTARY", 7),
+        ("PREEMPTED", 8),
+        ("WAIT", 3),
+        ("P50", 5),
+        ("P99", 4),
+        ("TASKS", 2),
+        ("FORKS", 9),
+        ("EXECS", 10),
+    ];
+    let mut columns = vec![left("ZONE").least(12), left("STATE").spare(1)];
+    columns.extend(heads.map(|(head, rank)| right(head).spare(rank)));
     let mut table = Table::new(columns);
     for stat in stats {
         let (cpu, processes) = (&stat.cpu, &stat.processes);
@@ -159,11 +184,23 @@ fn totals(stats: &[ZoneStat]) -> Table {
 }
 
 fn changes(rates: &[Rates]) -> Table {
-    let heads =
-        ["CPU", "%HOST", "CGROUP", "VOL/s", "PREEMPT/s", "WAIT", "P50", "P99", "TASKS", "FORK/s", "EXEC/s"];
+    let heads = [
+        ("CPU", 0),
+        ("%HOST", 6),
+        ("CGROUP", 5),
+        ("VOL/s", 7),
+        ("PREEMPT/s", 8),
+        ("WAIT", 2),
+        ("P50", 4),
+        ("P99", 3),
+        ("TASKS", 1),
+        ("FORK/s", 9),
+        ("EXEC/s", 10),
+    ];
     let mut columns = vec![left("ZONE").least(12)];
-    columns.extend(heads.map(|head| right(head).least(7)));
-    let mut table = Table::new(columns);
+    columns.extend(heads.map(|(head, rank)| right(head).least(7).spare(rank)));
+    // Under one heading the columns must stay.
+    let mut table = Table::new(columns).steady();
     for rate in rates {
         table.row(vec![
             Field::new(&rate.zone),
@@ -200,7 +237,7 @@ mod tests {
     use super::*;
 
     fn words(text: &str) -> Result<Wanted> {
-        wanted(&text.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+        wanted(None, &text.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
     }
 
     #[test]
@@ -212,7 +249,11 @@ mod tests {
             words("global 1").unwrap(),
             Wanted { zone: Some("global".into()), every: second, count: None }
         );
-        for bad in ["0", "-1", "web 1 x", "1 2 3", "web web", "a/b", "nan", "1e300"] {
+        assert_eq!(words("1e3").unwrap().zone.as_deref(), Some("1e3"));
+        let named = wanted(Some("1".into()), &["1".into(), "2".into()]).unwrap();
+        assert_eq!(named, Wanted { zone: Some("1".into()), every: second, count: Some(2) });
+        assert!(wanted(Some("1".into()), &["web".into()]).is_err());
+        for bad in ["0", "-1", "web 1 x", "1 2 3", "web web", "a/b", "99999999"] {
             assert!(words(bad).is_err(), "{bad}");
         }
     }

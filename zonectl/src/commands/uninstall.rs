@@ -1,39 +1,22 @@
 //! `zonectl uninstall`.
 
 use anyhow::Result;
-use zoned_api::{Method, Verb};
+use zoned_api::{State, Verb};
 
-use super::App;
-use crate::{
-    cli, daemon,
-    output::{confirm::confirm, progress::Progress},
-};
+use super::{App, losing};
 
-/// Take a zone's root and data away; its configuration stays
+/// Take the roots and data of zones away; their configurations stay
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Also the way out of `incomplete`, after an install that was interrupted.\n\n\
-                        Example: zonectl uninstall web --force")]
+#[command(
+    after_help = "Also the way out of `incomplete`, after an install that was interrupted. What has no root is not asked about.\n\n\
+                        Example: zonectl uninstall web --force"
+)]
 pub(crate) struct Args {
-    /// Name or UUID of the zone
-    #[arg(value_name = "ZONE", value_parser = cli::zone)]
-    zone: String,
-    /// Do not ask
-    #[arg(long, short)]
-    force: bool,
+    #[command(flatten)]
+    zones: losing::Zones,
 }
 
 pub(crate) async fn run(app: &App, args: Args) -> Result<u8> {
-    let mut client = app.connect().await?;
-    let info = daemon::info(&mut client, &args.zone).await?;
-    let name = info.zone.to_string();
-    let doing = format!("uninstalling zone {name}");
-    if !confirm(args.force, &doing, "all that was written in it is lost; its configuration stays.")? {
-        app.out.aside("nothing was changed");
-        return Ok(1);
-    }
-    // By the UUID as well: the name may have been given to another zone while the question stood.
-    let method = Method::Do { zone: name.clone(), verb: Verb::Uninstall, uuid: Some(info.uuid) };
-    let outcome = daemon::follow(&mut client, method, &mut Progress::new(&app.out, &name, false)).await?;
-    app.report(&name, &outcome, "deleted");
-    Ok(0)
+    let lost = "all that was written there is lost; the configuration stays.";
+    losing::run(app, args.zones, Verb::Uninstall, |info| info.state != State::Configured, lost).await
 }

@@ -3,7 +3,12 @@
 use std::path::Path;
 
 use anyhow::Result;
-use zoned_api::{Method, ZoneConfig};
+use serde::Serialize;
+use serde_json::{Value, json};
+use zoned_api::{
+    Method, ZoneConfig,
+    config::{Fs, FsOption},
+};
 
 use super::{App, create::read_config};
 use crate::{cli, daemon};
@@ -33,8 +38,76 @@ pub(crate) async fn run(app: &App, args: Args) -> Result<u8> {
         let yaml = daemon::text(&mut client, Method::Export { zone }).await?;
         (client, yaml)
     };
-    app.out.foreign(&daemon::text(&mut client, Method::Verify { yaml }).await?)?;
+    let checked = ZoneConfig::parse(&daemon::text(&mut client, Method::Verify { yaml }).await?)?;
+    app.out.foreign(&effective(&checked)?)?;
     Ok(0)
+}
+
+/// The whole configuration as it counts, every key of it; still a configuration. `null` leaves it to the brand.
+fn effective(config: &ZoneConfig) -> Result<String> {
+    let written = serde_json::to_value(config)?;
+    let by_default = config.root.sparse || !config.process.command.is_empty();
+    let builtin = config.process.init.as_deref().map_or(by_default, |init| init == "none");
+    // Only the built-in init has a use for it.
+    let own = |value: &str| if builtin { json!(value) } else { Value::Null };
+    let key = |key: &str, default: Value| written.get(key).cloned().unwrap_or(default);
+    let process = |key: &str, default: Value| {
+        written.get("process").and_then(|process| process.get(key)).cloned().unwrap_or(default)
+    };
+    let whole = Whole {
+        zone: key("zone", Value::Null),
+        brand: key("brand", Value::Null),
+        autoboot: config.autoboot,
+        order: config.order,
+        after: key("after", json!([])),
+        hostname: key("hostname", json!(config.zone)),
+        root: key("root", Value::Null),
+        fs: config.fs.iter().map(shown).collect::<Result<_>>()?,
+        device: key("device", json!([])),
+        limitpriv: &config.limitpriv,
+        process: Process {
+            init: process("init", own("none")),
+            command: &config.process.command,
+            env: process("env", json!({})),
+            cwd: process("cwd", own("/")),
+            user: process("user", own("root")),
+        },
+    };
+    Ok(serde_yaml::to_string(&whole)?)
+}
+
+/// A folder of the host's; without an option it is writable.
+fn shown(fs: &Fs) -> Result<Value> {
+    let mut fs = fs.clone();
+    if !fs.options.contains(&FsOption::Ro) && !fs.options.contains(&FsOption::Rw) {
+        fs.options.insert(0, FsOption::Rw);
+    }
+    Ok(serde_json::to_value(fs)?)
+}
+
+/// In the order of the documentation.
+#[derive(Serialize)]
+struct Whole<'a> {
+    zone: Value,
+    brand: Value,
+    autoboot: bool,
+    order: u32,
+    after: Value,
+    hostname: Value,
+    root: Value,
+    fs: Vec<Value>,
+    device: Value,
+    limitpriv: &'a [String],
+    process: Process<'a>,
+}
+
+#[derive(Serialize)]
+struct Process<'a> {
+    init: Value,
+    command: &'a [String],
+    env: Value,
+    cwd: Value,
+    user: Value,
 }
 
 /// Decided by the name alone, so that a file lying about cannot take the place of a zone.
@@ -46,6 +119,21 @@ fn is_file(what: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_key_is_printed_and_what_is_printed_means_the_same() {
+        let schema = serde_json::to_value(ZoneConfig::schema()).unwrap();
+        let keys = |properties: &Value| properties.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        for more in ["", "root: { image: debian:bookworm }", "fs: [{ source: /a, target: /b }]"] {
+            let config = ZoneConfig::parse(&format!("zone: web\n{more}")).unwrap();
+            let text = effective(&config).unwrap();
+            let tree: Value = serde_yaml::from_str(&text).unwrap();
+            assert_eq!(keys(&tree), keys(&schema["properties"]), "{text}");
+            assert_eq!(keys(&tree["process"]), keys(&schema["$defs"]["Process"]["properties"]), "{text}");
+            // Once more makes no difference.
+            assert_eq!(effective(&ZoneConfig::parse(&text).unwrap()).unwrap(), text);
+        }
+    }
 
     #[test]
     fn names_tell_files_from_zones() {

@@ -1,16 +1,23 @@
 //! Errors in one voice: `zonectl: <what failed, on what, why>`, then what to do on a line of its own.
 
-use std::{error::Error, fmt, io};
+use std::{
+    error::Error,
+    fmt,
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use zoned_api::client::ClientError;
 
-use super::escape;
+use super::{ReaderGone, escape};
 
 /// An error of zonectl's own that knows what to do about it.
 #[derive(Debug)]
 struct Hinted {
     message: String,
-    hint: String,
+    hint: Option<String>,
+    /// The signal that ended it.
+    signal: Option<u8>,
 }
 
 impl fmt::Display for Hinted {
@@ -23,7 +30,23 @@ impl Error for Hinted {}
 
 /// An error with a hint.
 pub(crate) fn hinted(message: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
-    Hinted { message: message.into(), hint: hint.into() }.into()
+    Hinted { message: message.into(), hint: Some(hint.into()), signal: None }.into()
+}
+
+/// A signal ended the waiting.
+pub(crate) fn interrupted(signal: u8, message: impl Into<String>, hint: Option<String>) -> anyhow::Error {
+    Hinted { message: message.into(), hint, signal: Some(signal) }.into()
+}
+
+/// Says an error and returns what to exit with: as shells have it where a signal was the cause, else the verb's own.
+pub(crate) fn exit(error: &anyhow::Error, failed: u8) -> ExitCode {
+    if error.is::<ReaderGone>() {
+        return ExitCode::SUCCESS;
+    }
+    // If not even this can be said, the status still tells.
+    let _ = io::stderr().lock().write_all(render(error).as_bytes());
+    let signal = error.downcast_ref::<Hinted>().and_then(|own| own.signal);
+    signal.map_or(failed, |signal| 128 + signal).into()
 }
 
 /// The error as a person reads it, escaped, one or more lines.
@@ -54,7 +77,7 @@ fn parts(error: &anyhow::Error) -> (String, Option<String>) {
         };
     }
     if let Some(own) = error.downcast_ref::<Hinted>() {
-        return (above(&own.message), Some(own.hint.clone()));
+        return (above(&own.message), own.hint.clone());
     }
     if let Some(api) = error.downcast_ref::<zoned_api::ApiError>() {
         return (above(&api.to_string()), api.hint().map(str::to_owned));

@@ -75,6 +75,11 @@ impl Out {
         Self { terminal, colour: wanted, quiet, bars }
     }
 
+    /// Width of the terminal at stdout, in columns, if that is one.
+    pub(crate) fn width(&self) -> Option<u16> {
+        self.terminal.then(table::terminal_width).flatten()
+    }
+
     /// Text of ours, ended by a line feed if it is not.
     pub(crate) fn data(&self, text: &str) -> Result<()> {
         let end = if text.ends_with('\n') || text.is_empty() { "" } else { "\n" };

@@ -19,8 +19,9 @@ use super::{
     Channel, FAILED, ending,
     keys::Keys,
     open, pump,
-    pump::Fed,
+    pump::{Fed, Patience},
     raw::{self, Raw},
+    say,
     signals::{self, Signals},
 };
 
@@ -39,7 +40,7 @@ pub(crate) async fn run(client: &mut Client, zone: &str, mut spec: ExecSpec) -> 
     };
     let raw = Raw::enter()?;
     // In raw mode Ctrl-C and Ctrl-Z are typed into the zone: signals come from elsewhere.
-    let mut joined = Joined::start(master, Some(Keys::new()))?;
+    let mut joined = Joined::start(master, Input::Watched, Patience::COMMAND)?;
     let mut feeding = true;
     let last = loop {
         tokio::select! {
@@ -47,7 +48,7 @@ pub(crate) async fn run(client: &mut Client, zone: &str, mut spec: ExecSpec) -> 
             fed = &mut joined.fed, if feeding => {
                 if fed == Ok(Fed::Detached) {
                     drop(raw);
-                    eprintln!("\n[detached from zone {zone}]");
+                    say(&format!("\n[detached from zone {zone}]\n"));
                     return Ok(FAILED);
                 }
                 // The command may still have something to say.
@@ -71,6 +72,17 @@ pub(crate) async fn run(client: &mut Client, zone: &str, mut spec: ExecSpec) -> 
 pub(crate) const WATCHED: [Signal; 7] =
     [Signal::WINCH, Signal::TERM, Signal::HUP, Signal::INT, Signal::QUIT, Signal::TSTP, Signal::CONT];
 
+/// What is typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// Nothing.
+    None,
+    /// All that comes from stdin.
+    Plain,
+    /// The same, but for the escape.
+    Watched,
+}
+
 /// The caller's terminal joined to a terminal's master or a console's socket, by two threads.
 #[derive(Debug)]
 pub(crate) struct Joined {
@@ -84,22 +96,25 @@ pub(crate) struct Joined {
 }
 
 impl Joined {
-    /// Starts the threads; `keys` watches for the escape.
-    pub(crate) fn start(other: OwnedFd, keys: Option<Keys>) -> Result<Self> {
+    /// Starts the threads.
+    pub(crate) fn start(other: OwnedFd, input: Input, patience: Patience) -> Result<Self> {
         let (hung_up, end) = pipe_with(PipeFlags::CLOEXEC).context("pipe")?;
         let hung_up = File::from(hung_up);
         let (to, from) = (other.try_clone().context("terminal")?, other.try_clone().context("terminal")?);
         let input_hung_up = hung_up.try_clone().context("pipe")?;
         let (tell_fed, fed) = oneshot::channel();
-        thread::spawn(move || {
-            let done = pump::feed(stdin(), to, input_hung_up, keys);
-            // An input that fails is one that ended: the output may go on.
-            tell_fed.send(done.unwrap_or(Fed::All))
-        });
+        if input != Input::None {
+            let keys = (input == Input::Watched).then(Keys::new);
+            thread::spawn(move || {
+                let done = pump::feed(stdin(), to, input_hung_up, keys);
+                // An input that fails is one that ended: the output may go on.
+                tell_fed.send(done.unwrap_or(Fed::All))
+            });
+        }
         let (tell_drained, drained) = oneshot::channel();
         thread::spawn(move || {
             // Whether it failed or ended, nothing more can be shown.
-            let _ = pump::drain(from, stdout(), hung_up);
+            let _ = pump::drain(from, stdout(), hung_up, patience);
             tell_drained.send(())
         });
         Ok(Self { fed, drained, end, other })

@@ -1,33 +1,51 @@
 //! A zone's console, joined to the caller's terminal or streams.
 
-use std::io::IsTerminal;
+use std::{os::fd::OwnedFd, pin::pin};
 
 use anyhow::Result;
 use rustix::process::Signal;
 use zoned_api::{Method, client::Client};
 
 use super::{
-    attached::{Joined, WATCHED},
-    keys::Keys,
+    attached::{Input, Joined, WATCHED},
     open,
-    pump::Fed,
+    pump::{Fed, Patience},
     raw::Raw,
+    say,
     signals::{self, Signals},
 };
+use crate::output::reader_gone;
+
+/// A stream to the console, from now on.
+pub(crate) async fn socket(client: &mut Client, zone: &str) -> Result<OwnedFd> {
+    Ok(open(client, Method::Console { zone: zone.to_owned() }, Vec::new()).await?.0)
+}
+
+/// Without a terminal: what comes from stdin is typed, and what the console answers is printed. To `follow` is to
+/// type nothing, and to go on until the console closes.
+pub(crate) async fn streamed(socket: OwnedFd, follow: bool) -> Result<u8> {
+    let input = if follow { Input::None } else { Input::Plain };
+    let mut joined = Joined::start(socket, input, Patience::CONSOLE)?;
+    let mut gone = pin!(reader_gone());
+    tokio::select! {
+        _ = &mut joined.fed, if !follow => {}
+        _ = &mut joined.drained => return Ok(0),
+        () = &mut gone => return Ok(0),
+    }
+    tokio::select! {
+        () = joined.finish() => {}
+        () = gone => {}
+    }
+    Ok(0)
+}
 
 /// Attaches until the person detaches or the console closes.
 pub(crate) async fn run(client: &mut Client, zone: &str) -> Result<u8> {
-    let (socket, _) = open(client, Method::Console { zone: zone.to_owned() }, Vec::new()).await?;
-    if !std::io::stdin().is_terminal() {
-        // What comes from a pipe or a file is typed; watching goes on when it has ended.
-        let joined = Joined::start(socket, None)?;
-        let _ = joined.drained.await;
-        return Ok(0);
-    }
+    let socket = socket(client, zone).await?;
     let mut signals = Signals::watch(&WATCHED)?;
-    eprintln!("[attached to the console of zone {zone}; ~. at the start of a line detaches]");
+    say(&format!("[attached to the console of zone {zone}; ~. at the start of a line detaches]\n"));
     let raw = Raw::enter()?;
-    let mut joined = Joined::start(socket, Some(Keys::new()))?;
+    let mut joined = Joined::start(socket, Input::Watched, Patience::CONSOLE)?;
     let why = loop {
         tokio::select! {
             fed = &mut joined.fed => if fed == Ok(Fed::Detached) {
@@ -44,6 +62,6 @@ pub(crate) async fn run(client: &mut Client, zone: &str) -> Result<u8> {
         }
     };
     drop(raw);
-    eprintln!("\n[{why} the console of zone {zone}]");
+    say(&format!("\n[{why} the console of zone {zone}]\n"));
     Ok(0)
 }

@@ -18,14 +18,17 @@ mod raw;
 mod signals;
 mod streams;
 
-use std::os::fd::OwnedFd;
+use std::{
+    io::{self, Write},
+    os::fd::OwnedFd,
+};
 
 use anyhow::Result;
 pub(crate) use attached::run as attached;
 pub(crate) use channel::Channel;
-pub(crate) use console::run as console;
+pub(crate) use console::{run as console, socket as console_socket, streamed as console_streamed};
 pub(crate) use piped::run as piped;
-pub(crate) use signals::Signals;
+pub(crate) use signals::{Signals, number};
 use zoned_api::{
     Method, Reply,
     client::{Client, ClientError},
@@ -52,13 +55,18 @@ pub(crate) async fn open(
     Ok((socket, fds.next()))
 }
 
+/// Says something beside what the zone shows; in one write, so that nothing of the zone's gets in between.
+fn say(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
 /// Exit status from the last packet of a session; none came if the monitor is gone.
 fn ending(zone: &str, last: Option<FromSession>) -> Result<u8> {
     match last {
         Some(FromSession::Ended { code, why: None }) => Ok(code),
         Some(FromSession::Ended { code, why: Some(why) }) => {
             let error = anyhow::anyhow!("zone {zone}: {why}");
-            eprint!("{}", crate::output::failure::render(&error));
+            say(&crate::output::failure::render(&error));
             Ok(code)
         }
         None => Err(broken_off(zone)),

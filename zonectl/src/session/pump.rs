@@ -19,16 +19,27 @@ use super::keys::{Keys, Typed};
 /// Bytes moved at once; a pipe holds as many.
 const CHUNK: usize = 64 * 1024;
 
-/// How long nothing must come after a command's end before its output counts as complete, although something
-/// else in the zone still holds it open.
-const QUIET: Duration = Duration::from_millis(200);
+/// How long output is awaited beyond the session's end, although something in the zone still holds it open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Patience {
+    /// How long nothing must come before the output counts as complete.
+    quiet: Duration,
+    /// How long others may go on writing.
+    most: Duration,
+    /// How many bytes must have come by then.
+    held: usize,
+}
 
-/// How long after a command's end others may go on writing.
-const PATIENCE: Duration = Duration::from_secs(2);
+impl Patience {
+    /// All that a command itself wrote is in the pipe when it ends, and a pipe holds no more than this
+    /// (`/proc/sys/fs/pipe-max-size`).
+    pub(crate) const COMMAND: Self =
+        Self { quiet: Duration::from_millis(200), most: Duration::from_secs(2), held: 1 << 20 };
 
-/// All that the command itself wrote is in the pipe when it ends, and a pipe holds no more than this
-/// (`/proc/sys/fs/pipe-max-size`).
-const HELD: usize = 1 << 20;
+    /// What was typed last is still to be answered.
+    pub(crate) const CONSOLE: Self =
+        Self { quiet: Duration::from_secs(1), most: Duration::from_secs(5), held: 0 };
+}
 
 /// What a wait brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +59,7 @@ fn wait(from: BorrowedFd<'_>, end: BorrowedFd<'_>) -> io::Result<Wait> {
 }
 
 /// Output: copies until end of file, also beyond `end` as long as something of the command may come.
-pub(crate) fn drain(from: impl AsFd, to: impl AsFd, end: impl AsFd) -> io::Result<()> {
+pub(crate) fn drain(from: impl AsFd, to: impl AsFd, end: impl AsFd, patience: Patience) -> io::Result<()> {
     let (from, to) = (from.as_fd(), to.as_fd());
     let mut buffer = vec![0; CHUNK];
     let mut beyond: Option<(Instant, usize)> = None;
@@ -57,8 +68,8 @@ pub(crate) fn drain(from: impl AsFd, to: impl AsFd, end: impl AsFd) -> io::Resul
             beyond = Some((Instant::now(), 0));
         }
         if let Some((since, bytes)) = beyond {
-            let overdue = since.elapsed() > PATIENCE && bytes >= HELD;
-            if overdue || !comes(from)? {
+            let overdue = since.elapsed() > patience.most && bytes >= patience.held;
+            if overdue || !comes(from, patience.quiet)? {
                 return Ok(());
             }
         }
@@ -76,8 +87,8 @@ pub(crate) fn drain(from: impl AsFd, to: impl AsFd, end: impl AsFd) -> io::Resul
 }
 
 /// Whether something comes before it counts as quiet.
-fn comes(from: BorrowedFd<'_>) -> io::Result<bool> {
-    let quiet = Timespec { tv_sec: 0, tv_nsec: QUIET.subsec_nanos().into() };
+fn comes(from: BorrowedFd<'_>, quiet: Duration) -> io::Result<bool> {
+    let quiet = Timespec::try_from(quiet).map_err(|_| Errno::INVAL)?;
     let mut fds = [PollFd::from_borrowed_fd(from, PollFlags::IN)];
     Ok(retry_on_intr(|| poll(&mut fds, Some(&quiet)))? > 0)
 }
@@ -151,18 +162,20 @@ mod tests {
 
     use super::*;
 
+    const COMMAND: Patience = Patience::COMMAND;
+
     #[test]
     fn output_is_whole_although_its_reader_is_slow_and_the_session_over() {
         let ((from, writer), (end, ended), (mut shown, to)) =
             (pipe().unwrap(), pipe().unwrap(), pipe().unwrap());
         File::from(writer).write_all(&[7; 50_000]).unwrap();
         drop(ended);
-        let drained = thread::spawn(move || drain(from, to, end));
+        let drained = thread::spawn(move || drain(from, to, end, COMMAND));
         let mut all = Vec::new();
         let mut slow = File::from(std::mem::replace(&mut shown, pipe().unwrap().0));
         while let Ok(n @ 1..) = Read::by_ref(&mut slow).take(9_000).read_to_end(&mut all) {
             assert!(n <= 9_000);
-            thread::sleep(QUIET / 4);
+            thread::sleep(COMMAND.quiet / 4);
         }
         assert_eq!(all.len(), 50_000);
         drained.join().unwrap().unwrap();
@@ -173,8 +186,8 @@ mod tests {
         let ((from, held), (end, ended), (_shown, to)) = (pipe().unwrap(), pipe().unwrap(), pipe().unwrap());
         drop(ended);
         let began = Instant::now();
-        drain(from, to, end).unwrap();
-        assert!((QUIET..QUIET * 10).contains(&began.elapsed()), "{:?}", began.elapsed());
+        drain(from, to, end, COMMAND).unwrap();
+        assert!((COMMAND.quiet..COMMAND.quiet * 10).contains(&began.elapsed()), "{:?}", began.elapsed());
         drop(held);
     }
 
@@ -184,8 +197,8 @@ mod tests {
         drop(ended);
         let flood = thread::spawn(move || while write(&held, &[0; 4096]).is_ok() {});
         let began = Instant::now();
-        drain(from, File::options().write(true).open("/dev/null").unwrap(), end).unwrap();
-        assert!(began.elapsed() < PATIENCE * 5, "{:?}", began.elapsed());
+        drain(from, File::options().write(true).open("/dev/null").unwrap(), end, COMMAND).unwrap();
+        assert!(began.elapsed() < COMMAND.most * 5, "{:?}", began.elapsed());
         flood.join().unwrap();
     }
 

@@ -72,7 +72,7 @@ impl Streams {
             let (tell, told) = oneshot::channel();
             running.push((name, told));
             thread::spawn(move || {
-                let drained = pump::drain(from, to, hung_up);
+                let drained = pump::drain(from, to, hung_up, pump::Patience::COMMAND);
                 // The command may have closed it long before it ends, and its reader is to know. Stderr stays, for
                 // what is to be said here.
                 if name == STDOUT {

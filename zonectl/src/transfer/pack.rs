@@ -9,7 +9,7 @@ use std::{
     fs::File,
     io::{self, Read, Write},
     os::{
-        fd::OwnedFd,
+        fd::{AsFd, OwnedFd},
         unix::ffi::{OsStrExt, OsStringExt},
     },
     path::{Path, PathBuf},
@@ -19,14 +19,15 @@ use std::{
 use anyhow::{Context, Result, bail};
 use rustix::{
     fs::{
-        AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2, readlinkat,
-        statat,
+        AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, fstatfs, openat, openat2,
+        readlinkat, statat,
     },
     io::Errno,
 };
 use tar::{Builder, EntryType, Header};
 
 use super::Tally;
+use crate::output::failure::hinted;
 
 const INSIDE: ResolveFlags =
     ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
@@ -39,7 +40,14 @@ pub(crate) struct Source {
     real: Option<OsString>,
     /// The name it was called by.
     name: Option<OsString>,
+    /// The path it was called by.
+    path: PathBuf,
 }
+
+/// File systems whose files are made up by the kernel as they are read: proc, sysfs, cgroup, cgroup2, debugfs,
+/// tracefs, securityfs, bpf; <linux/magic.h>.
+const MADE_UP: [i64; 8] =
+    [0x9fa0, 0x6265_6572, 0x0027_e0eb, 0x6367_7270, 0x6462_6720, 0x7472_6163, 0x7363_6673, 0xcafe_4a11];
 
 impl Source {
     /// Finds it. A symbolic link is copied as one, unless a slash after its name says what it leads to.
@@ -56,15 +64,38 @@ impl Source {
         };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = openat(CWD, &folder, flags, Mode::empty()).with_context(shown)?;
-        statat(&folder, real.as_deref().unwrap_or(OsStr::new(".")), AtFlags::SYMLINK_NOFOLLOW)
-            .with_context(shown)?;
-        Ok(Self { folder, name: name.or_else(|| real.clone()), real })
+        let at = real.as_deref().unwrap_or(OsStr::new("."));
+        let stat = statat(&folder, at, AtFlags::SYMLINK_NOFOLLOW).with_context(shown)?;
+        if let Some(why) = uncopied(FileType::from_raw_mode(stat.st_mode)) {
+            bail!("{}: {why} cannot be copied", shown());
+        }
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        if made_up(openat(&folder, at, flags, Mode::empty()).with_context(shown)?) {
+            return Err(hinted(
+                format!("{}: is made up by the kernel as it is read, and no file to copy", shown()),
+                "write what it says to a file first, by cat, and copy that",
+            ));
+        }
+        Ok(Self { folder, name: name.or_else(|| real.clone()), real, path: path.to_owned() })
     }
 
     /// What it is called; none for `/`.
     pub(crate) fn name(&self) -> Option<&OsStr> {
         self.name.as_deref()
     }
+}
+
+/// What a device or a socket is called.
+fn uncopied(kind: FileType) -> Option<&'static str> {
+    match kind {
+        FileType::CharacterDevice | FileType::BlockDevice => Some("a device"),
+        FileType::Socket => Some("a socket"),
+        _ => None,
+    }
+}
+
+fn made_up(file: impl AsFd) -> bool {
+    fstatfs(file).is_ok_and(|system| MADE_UP.contains(&system.f_type))
 }
 
 /// Packs the source under the name `shown`. `done` counts bytes as they go.
@@ -79,7 +110,7 @@ pub(crate) fn pack(source: &Source, shown: &OsStr, writer: impl Write, done: &At
         waiting: vec![PathBuf::new()],
     };
     while let Some(path) = packer.waiting.pop() {
-        packer.entry(&path).with_context(|| packer.here(&path).display().to_string())?;
+        packer.entry(&path).with_context(|| below(&source.path, &path).display().to_string())?;
     }
     let tally = packer.tally;
     packer.archive.into_inner().and_then(|mut writer| writer.flush())?;
@@ -134,6 +165,10 @@ impl<W: Write> Packer<'_, W> {
     fn folder(&mut self, path: &Path, stat: &Stat) -> Result<()> {
         let folder = self.open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW)?;
         self.append(path, EntryType::Directory, stat, 0, io::empty())?;
+        if made_up(&folder) {
+            self.tally.skipped += 1;
+            return Ok(());
+        }
         for entry in Dir::new(folder)? {
             let name = entry?.file_name().to_bytes().to_vec();
             if name != b"." && name != b".." {

@@ -2,6 +2,7 @@
 
 use std::{
     ffi::{OsStr, OsString},
+    io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
 };
@@ -61,7 +62,8 @@ impl Place {
         }
         // By the open folder, whatever becomes of its path. 0700: nobody else looks in before it is whole.
         let own = format!("/proc/self/fd/{}", folder.as_raw_fd());
-        let making = tempfile::Builder::new().prefix(".zonectl-cp.").tempdir_in(own).with_context(said)?;
+        let making = tempfile::Builder::new().prefix(".zonectl-cp.").tempdir_in(own);
+        let making = making.map_err(plain).with_context(said)?;
         let below = openat(CWD, making.path(), flags | OFlags::NOFOLLOW, Mode::empty()).with_context(said)?;
         Ok(Self { making, below, folder, name: name.to_owned(), shown })
     }
@@ -81,8 +83,18 @@ impl Place {
         } else {
             renameat(&self.below, COPY, &self.folder, &self.name).with_context(said)?;
         }
-        self.making.close().with_context(said)?;
+        self.making.close().map_err(plain).with_context(said)?;
         Ok(self.shown)
+    }
+}
+
+/// The system's error alone: tempfile adds its own path, which is nobody's business, and hides the number below it.
+fn plain(error: io::Error) -> io::Error {
+    let text = error.to_string();
+    let number = text.split_once("(os error ").and_then(|(_, rest)| rest.split_once(')'));
+    match number.and_then(|(number, _)| number.parse().ok()) {
+        Some(number) => io::Error::from_raw_os_error(number),
+        None => error.kind().into(),
     }
 }
 
@@ -121,5 +133,11 @@ mod tests {
         let refused = |path: &str| Place::find(&at(path), Some(OsStr::new("src"))).unwrap_err().to_string();
         assert!(refused("new/").contains("no such folder") && refused("a/b").contains("/a"));
         assert!(refused("old").contains("exists already"));
+        // Nothing can be made there, not even by root.
+        let refused = Place::find("/proc/self/x", None).unwrap_err();
+        assert_eq!(
+            crate::output::failure::render(&refused),
+            "zonectl: /proc/self: No such file or directory\n"
+        );
     }
 }

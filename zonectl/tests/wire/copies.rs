@@ -10,10 +10,9 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
-use zoned_api::Method;
+use zoned_api::{ApiError, Method};
 
-use crate::scripted::{Daemon, finish, session, told};
+use crate::scripted::{Answer, Daemon, finish, interrupt, session, told};
 
 /// A zone whose root is a folder, with tar(1) for its side of a copy.
 fn zone(root: &std::path::Path) -> Daemon {
@@ -140,22 +139,44 @@ fn an_interrupted_copy_leaves_nothing() {
         .spawn()
         .unwrap();
     begun.recv_timeout(Duration::from_secs(20)).unwrap();
-    kill_process(Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap(), Signal::INT).unwrap();
+    interrupt(&child);
     let mut stderr = child.stderr.take().unwrap();
-    finish(child, Duration::from_secs(20));
+    assert_eq!(finish(child, Duration::from_secs(20)).code(), Some(130));
     let mut err = String::new();
     stderr.read_to_string(&mut err).unwrap();
-    assert!(err.contains("interrupted by signal 2"), "{err}");
+    assert!(err.contains("interrupted; the copy is not whole"), "{err}");
     assert_eq!(fs::read_dir(host.path()).unwrap().count(), 0);
 }
 
 #[test]
 fn sides_that_make_no_sense_are_refused() {
     let daemon = Daemon::new(|_, _| unreachable!("nothing must be asked"));
-    for (from, to, why) in
-        [("./a", "./b", "neither side"), ("a:/x", "b:/y", "both sides"), ("-", "a:/x", "stream")]
-    {
+    for (from, to, why) in [
+        ("./a", "./b", "neither side"),
+        ("a:/x", "b:/y", "both sides"),
+        ("-", "a:/x", "stream"),
+        ("/dev/null", "a:/x", "/dev/null: a device cannot be copied"),
+        ("/proc/self/status", "a:/x", "/proc/self/status: is made up by the kernel"),
+        ("a:/proc/cpuinfo", "x", "zone a: /proc/cpuinfo: what is in /proc is made by the kernel"),
+        ("./Cargo.toml", "a:/srv/../sys/x", "what is in /sys is made by the kernel"),
+    ] {
         let (_, err, code) = told(&daemon.run(&["cp", from, to]));
         assert!(code != Some(0) && err.contains(why), "{err}");
     }
+}
+
+#[test]
+fn a_file_with_a_colon_in_its_name_is_no_riddle() {
+    let daemon = Daemon::new(|method, _| match method {
+        Method::Copy { zone, .. } => Answer::Error(ApiError::NoSuchZone { zone }),
+        other => unreachable!("{other:?}"),
+    });
+    let (_, err, code) = told(&daemon.run(&["cp", "-r", "f:g", "/tmp"]));
+    assert!(code == Some(1) && err.starts_with("zonectl: zone f: no such zone\n  try: "), "{err}");
+    assert!(err.contains("a file here is written `./f:g`"), "{err}");
+    let here = tempfile::tempdir().unwrap();
+    fs::write(here.path().join("f:g"), "").unwrap();
+    let (_, err, _) =
+        told(&daemon.zonectl(&["cp", "-a", "f:g", "web:/"]).current_dir(here.path()).output().unwrap());
+    assert!(err.contains("both sides are in a zone\n  try: a file here is written `./f:g`"), "{err}");
 }

@@ -12,6 +12,7 @@ use std::{
 use rustix::{
     io::{FdFlags, fcntl_setfd},
     net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair},
+    process::{Pid, Signal, kill_process},
 };
 use tokio::runtime::Builder;
 use zlink::{
@@ -173,6 +174,11 @@ impl Monitor {
 pub(crate) fn told(output: &Output) -> (String, String, Option<i32>) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (text(&output.stdout), text(&output.stderr), output.status.code())
+}
+
+/// Ctrl-C.
+pub(crate) fn interrupt(child: &Child) {
+    kill_process(Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap(), Signal::INT).unwrap();
 }
 
 /// Waits for the end of a process, with a deadline.

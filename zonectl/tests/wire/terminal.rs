@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{Read, Write},
+    io::{BufRead, Read, Write},
     os::fd::{AsFd, OwnedFd},
     process::{Child, Stdio},
     thread,
@@ -209,4 +209,72 @@ fn a_console_is_attached_until_it_closes_or_the_escape() {
         terminal.wait(says, || terminal.shows(says));
         assert!(!terminal.raw());
     }
+}
+
+/// A console with something in its log, that answers each line it is typed.
+fn answering() -> Daemon {
+    Daemon::new(|method, _| {
+        if let Method::ConsoleLog { .. } = method {
+            return crate::scripted::reply(zoned_api::Reply::Text { text: "kept\n".into() });
+        }
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        thread::spawn(move || {
+            let mut answers = ours.try_clone().unwrap();
+            for line in std::io::BufReader::new(ours).lines() {
+                let _ = writeln!(answers, "<{}>", line.unwrap());
+            }
+        });
+        let reply = zoned_api::Reply::Session { pid: None, session: 1 };
+        crate::scripted::Answer::Replies(vec![reply], vec![theirs.into()])
+    })
+}
+
+#[test]
+fn a_console_without_a_terminal_ends_with_its_input() {
+    let daemon = answering();
+    let (out, err, status) = crate::scripted::told(&daemon.run(&["console", "web"]));
+    assert_eq!((out.as_str(), err.as_str(), status), ("kept\n", "", Some(0)));
+    let mut child =
+        daemon.zonectl(&["console", "web"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"ls\nps\n").unwrap();
+    let mut out = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+    assert_eq!((out.as_str(), code(child)), ("kept\n<ls>\n<ps>\n", Some(0)));
+}
+
+#[test]
+fn a_console_that_is_followed_goes_on_until_its_reader_goes() {
+    let daemon = answering();
+    let mut zonectl = daemon.zonectl(&["console", "web", "--follow"]);
+    let mut child = zonectl.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut kept = [0; 5];
+    child.stdout.as_mut().unwrap().read_exact(&mut kept).unwrap();
+    // Longer than a console without --follow is given to be silent.
+    thread::sleep(Duration::from_millis(1500));
+    assert_eq!((&kept, child.try_wait().unwrap()), (b"kept\n", None));
+    drop(child.stdout.take());
+    assert_eq!(code(child), Some(0));
+}
+
+#[test]
+fn tables_fit_a_narrow_terminal() {
+    let daemon = Daemon::new(|method, _| match method {
+        Method::List {} => {
+            let zone = serde_json::json!({
+                "zone": "a-name-of-some-length", "uuid": "6e1c9f04-58a7-4b0c-9a0b-1f6a5c1f0d11", "boot": 1,
+                "state": "running", "brand": "debian", "id_base": 536_870_912, "config": { "zone": "x" },
+                "os": "Debian GNU/Linux 12 (bookworm)", "init_pid": 4711,
+            });
+            let zones = vec![serde_json::from_value(zone).unwrap()];
+            crate::scripted::reply(zoned_api::Reply::Zones { zones })
+        }
+        other => unreachable!("{other:?}"),
+    });
+    let terminal = Terminal::new();
+    let size = rustix::termios::Winsize { ws_row: 9, ws_col: 40, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(&terminal.master, size).unwrap();
+    assert_eq!(code(terminal.start(&daemon, &["list", "--color", "never"])), Some(0));
+    terminal.wait("two lines", || {
+        terminal.shows("NAME                   STATE    UPTIME\r\na-name-of-some-length  running       -\r\n")
+    });
 }

@@ -2,23 +2,27 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
     process::Stdio,
+    sync::mpsc,
     time::Duration,
 };
 
-use zoned_api::{ApiError, Fault, Method, Reply, State, Verb};
+use zoned_api::{
+    ApiError, Fault, Method, Reply, State, Verb, ZoneStat,
+    stat::{CpuStat, ProcessStat},
+};
 
-use crate::scripted::{Answer, Daemon, done, finish, reply, told};
+use crate::scripted::{Answer, Daemon, done, finish, interrupt, reply, told};
 
 /// A configuration of a zone, as the daemon would give it.
 fn text(of: &str) -> Answer {
     reply(Reply::Text { text: of.into() })
 }
 
-fn zone(name: &str) -> Answer {
+fn zone(name: &str, state: State) -> Answer {
     let zone = serde_json::json!({
-        "zone": name, "uuid": "6e1c9f04-58a7-4b0c-9a0b-1f6a5c1f0d11", "state": "configured", "brand": "native",
+        "zone": name, "uuid": "6e1c9f04-58a7-4b0c-9a0b-1f6a5c1f0d11", "state": state, "brand": "native",
         "boot": 0, "id_base": 536_870_912, "config": { "zone": name },
     });
     reply(Reply::Zones { zones: vec![serde_json::from_value(zone).unwrap()] })
@@ -82,17 +86,150 @@ fn each_zone_is_tried_and_reported() {
 #[test]
 fn nothing_is_lost_without_a_yes() {
     let daemon = Daemon::new(|method, _| match method {
-        Method::Info { zone: name } => zone(&name),
+        Method::Info { zone: name } if name == "nobody" => Answer::Error(ApiError::NoSuchZone { zone: name }),
+        Method::Info { zone: name } => {
+            let state = if name.starts_with("new") { State::Configured } else { State::Installed };
+            zone(&name, state)
+        }
         Method::Do { uuid: Some(_), verb: Verb::Delete | Verb::Uninstall, .. } => {
             reply(Reply::Done { state: None, note: None })
         }
         other => Answer::Error(ApiError::failed(format!("{other:?} must not be asked"), None)),
     });
-    for verb in ["delete", "uninstall"] {
-        let (_, err, code) = told(&daemon.run(&[verb, "web"]));
-        assert!(code == Some(1) && err.contains("needs --force when the input is no terminal"), "{err}");
-        let (out, err, code) = told(&daemon.run(&[verb, "web", "--force"]));
-        assert_eq!((out.as_str(), err.as_str(), code), ("zone web: deleted\n", "", Some(0)));
+    let (out, err, code) = told(&daemon.run(&["uninstall", "a", "new", "b"]));
+    assert!(out.is_empty() && code == Some(1), "{out}");
+    assert!(err.contains("uninstall of zones a, b needs --force when the input is no terminal"), "{err}");
+    let (out, err, code) = told(&daemon.run(&["uninstall", "a", "nobody", "b", "--force"]));
+    assert_eq!((out.as_str(), code), ("zone a: deleted\nzone b: deleted\n", Some(1)));
+    assert!(err.starts_with("zonectl: zone nobody: no such zone"), "{err}");
+    // Where nothing was written nothing is asked.
+    for verb in ["uninstall", "delete"] {
+        let (out, err, code) = told(&daemon.run(&[verb, "new", "new2"]));
+        let both = "zone new: deleted\nzone new2: deleted\n";
+        assert_eq!((out.as_str(), err.as_str(), code), (both, "", Some(0)), "{verb}");
+    }
+}
+
+/// Starts a verb of which the daemon tells one step and no end, interrupts it there, and returns what it says.
+fn interrupted(args: &[&str]) -> String {
+    let (tell, asked) = mpsc::channel();
+    let daemon = Daemon::new(move |method, _| match method {
+        Method::Install { .. } | Method::Do { .. } | Method::Shutdown { .. } => {
+            tell.send(()).unwrap();
+            Answer::Unfinished(Reply::Progress { step: "at it".into(), amount: None })
+        }
+        other => unreachable!("{other:?}"),
+    });
+    let mut zonectl = daemon.zonectl(args);
+    let mut child = zonectl.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    asked.recv_timeout(Duration::from_secs(20)).unwrap();
+    interrupt(&child);
+    let mut said = child.stderr.take().unwrap();
+    assert_eq!(finish(child, Duration::from_secs(20)).code(), Some(130));
+    let mut err = String::new();
+    said.read_to_string(&mut err).unwrap();
+    err
+}
+
+#[test]
+fn an_interrupted_wait_says_that_the_work_goes_on() {
+    let err = interrupted(&["install", "web"]);
+    assert!(
+        err.ends_with(
+            "zonectl: interrupted; install of zone web goes on in zoned\n  try: `zonectl events web --follow` \
+             shows how it goes on, `zonectl halt web` breaks it off\n"
+        ),
+        "{err}"
+    );
+    let err = interrupted(&["boot", "a", "b", "--quiet"]);
+    assert!(err.contains("boot of zone a goes on in zoned; boot of zone b was not begun\n"), "{err}");
+    let err = interrupted(&["shutdown", "web"]);
+    assert!(err.contains("shutdown of zone web goes on") && err.contains("`zonectl halt web`"), "{err}");
+    assert!(!interrupted(&["halt", "web"]).contains("breaks it off"));
+}
+
+#[test]
+fn a_login_is_called_one() {
+    let daemon = Daemon::new(|method, _| match method {
+        Method::Exec { zone, .. } => {
+            let (verb, hint) = (Verb::Exec, "resume it first".into());
+            Answer::Error(ApiError::WrongState { zone, state: State::Paused, verb, hint })
+        }
+        other => unreachable!("{other:?}"),
+    });
+    let (_, err, _) = told(&daemon.run(&["login", "web", "ls", "-l"]));
+    assert!(err.contains("takes no command\n  try: `zonectl exec web -- ls -l` runs one"), "{err}");
+    let (_, err, code) = told(&daemon.run(&["login", "web"]));
+    assert_eq!(err, "zonectl: zone web: cannot login while it is paused\n  try: resume it first\n");
+    assert_eq!(code, Some(125));
+}
+
+#[test]
+fn an_edit_without_a_terminal_names_other_ways() {
+    let daemon = Daemon::new(|_, _| unreachable!("nothing must be asked"));
+    let mut edit = daemon.zonectl(&["edit", "web"]);
+    let done = edit.env_remove("VISUAL").env_remove("EDITOR").stdin(Stdio::null()).output().unwrap();
+    let (_, err, code) = told(&done);
+    assert!(code == Some(1) && err.starts_with("zonectl: zone web: an editor needs a terminal"), "{err}");
+    assert!(
+        err.contains("`zonectl set web KEY=VALUE`") && err.contains("`zonectl edit web -f FILE`"),
+        "{err}"
+    );
+}
+
+#[test]
+fn a_number_is_an_interval_unless_it_is_said_to_be_a_zone() {
+    let daemon = Daemon::new(|method, _| match method {
+        Method::Stat { zone } => {
+            let of = zone.unwrap_or_else(|| "1".into());
+            let processes = ProcessStat { tasks: Some(3), ..ProcessStat::default() };
+            let stat = ZoneStat { zone: of, state: None, at_ns: 1, cpu: CpuStat::default(), processes };
+            reply(Reply::Stats { stats: vec![stat] })
+        }
+        other => unreachable!("{other:?}"),
+    });
+    let (out, err, code) = told(&daemon.run(&["stat", "--zone", "1"]));
+    assert!(out.lines().nth(1).unwrap().starts_with("1 ") && err.is_empty() && code == Some(0), "{out}{err}");
+    let (_, err, _) = told(&daemon.run(&["stat", "1", "0"]));
+    assert_eq!(err, "1 is taken for an interval; `zonectl stat --zone 1` is the zone\n");
+}
+
+#[test]
+fn zones_can_be_listed_by_name() {
+    let daemon = Daemon::new(|method, _| match method {
+        Method::Info { zone: name } if name == "nobody" => Answer::Error(ApiError::NoSuchZone { zone: name }),
+        Method::Info { zone: name } => zone(&name, State::Installed),
+        other => unreachable!("{other:?}"),
+    });
+    let (out, _, code) = told(&daemon.run(&["list", "-H", "-o", "name", "b", "a"]));
+    assert_eq!((out.as_str(), code), ("b\na\n", Some(0)));
+    let (out, err, code) = told(&daemon.run(&["list", "a", "nobody"]));
+    assert!(out.is_empty() && err.contains("zone nobody: no such zone") && code == Some(1), "{out}{err}");
+}
+
+#[test]
+fn what_cannot_be_written_is_a_failure() {
+    let daemon = Daemon::new(|method, _| match method {
+        Method::List {} => zone("web", State::Configured),
+        other => unreachable!("{other:?}"),
+    });
+    for args in [
+        &["help"][..],
+        &["help", "boot"],
+        &["--version"],
+        &["completions", "bash"],
+        &["schema"],
+        &["list"],
+        &["list", "--json"],
+        &["version"],
+    ] {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let (_, err, code) = told(&daemon.zonectl(args).stdout(full).output().unwrap());
+        assert_eq!((err.as_str(), code), ("zonectl: stdout: No space left on device\n", Some(1)), "{args:?}");
+        let (reader, writer) = rustix::pipe::pipe().unwrap();
+        drop(reader);
+        let (_, err, code) = told(&daemon.zonectl(args).stdout(writer).output().unwrap());
+        assert_eq!((err.as_str(), code), ("", Some(0)), "{args:?}");
     }
 }
 
@@ -188,6 +325,8 @@ fn usage_errors_are_two_and_help_is_none() {
 #[test]
 fn manual_pages_and_completions_are_written() {
     let daemon = Daemon::new(|_, _| unreachable!("nothing must be asked"));
+    let (_, err, code) = told(&daemon.run(&["man", "boot"]));
+    assert!(code == Some(1) && err.contains("`zonectl help boot` explains the verb"), "{err}");
     let dir = tempfile::tempdir().unwrap();
     let pages = dir.path().join("man1");
     assert!(daemon.run(&["man", pages.to_str().unwrap()]).status.success());
