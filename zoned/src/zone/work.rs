@@ -12,6 +12,9 @@ use crate::{
     store::record::{History, Root},
 };
 
+/// A state, and why the zone is in it.
+type Rest = (State, Option<String>);
+
 /// Handed to an operation by the zone's actor; both change the same status.
 #[derive(Clone, Debug)]
 pub struct Work {
@@ -21,7 +24,7 @@ pub struct Work {
     pub cancel: CancellationToken,
     status: Arc<watch::Sender<Arc<Status>>>,
     /// Where the zone comes to rest when the operation has ended.
-    rest: Arc<Mutex<Option<(State, Option<String>)>>>,
+    rest: Arc<Mutex<Option<Rest>>>,
     /// Where steps are told. The actor adds whoever joins.
     listeners: Arc<Mutex<Vec<mpsc::Sender<Step>>>>,
 }
