@@ -33,7 +33,24 @@ fn a_running_zone_takes_changes_with_its_next_boot() {
 }
 
 #[test]
-fn name_brand_and_root_are_fixed_once_installed() {
+fn a_reboot_that_could_not_boot_leaves_the_zone_running() {
+    let ctx = TestCtx::new();
+    let shown = ctx.dir.join("shown");
+    fs::create_dir(&shown).unwrap();
+    ctx.boot(&format!("zone: z\nfs: [{{ source: {}, target: /shown }}]", shown.display()));
+    fs::remove_dir(&shown).unwrap();
+    for verb in [&["reboot", "z"][..], &["shutdown", "--reboot", "z"]] {
+        let said = ctx.zonectl(verb).refuses(1, "fs[0].source");
+        assert!(said.contains("  try: the zone runs on"), "{said}");
+        assert_eq!(ctx.ok(&["exec", "z", "--", "echo", "alive"]), "alive\n");
+    }
+    fs::create_dir(&shown).unwrap();
+    ctx.ok(&["reboot", "z"]);
+    ctx.finish();
+}
+
+#[test]
+fn brand_and_root_are_fixed_once_installed_and_the_name_while_it_is_up() {
     let ctx = TestCtx::new();
     ctx.create("zone: old").ok();
     ctx.create("zone: other").ok();
@@ -42,10 +59,15 @@ fn name_brand_and_root_are_fixed_once_installed() {
     ctx.zonectl(&["info", "old"]).refuses(1, "no such zone");
     ctx.create("zone: old").ok();
     ctx.ok(&["install", "new"]);
-    for (change, key) in [("zone=newer", "zone"), ("root={ image: debian:bookworm }", "root")] {
-        let says = format!("zone new: {key} cannot be changed while it is installed");
-        ctx.zonectl(&["set", "new", change]).refuses(1, &says);
-    }
+    let says = "zone new: root cannot be changed while it is installed";
+    ctx.zonectl(&["set", "new", "root={ image: debian:bookworm }"]).refuses(1, says);
+    let said = ctx.ok(&["set", "new", "zone=newer"]);
+    assert!(said.contains("its name is newer now"), "{said}");
+    ctx.ok(&["boot", "newer"]);
+    let says = "zone newer: zone cannot be changed while it is running";
+    ctx.zonectl(&["set", "newer", "zone=new"]).refuses(1, says);
+    ctx.ok(&["halt", "newer"]);
+    ctx.ok(&["set", "newer", "zone=new"]);
     ctx.zonectl(&["install", "new", "--from", "debian:bookworm"])
         .refuses(1, "cannot install while it is installed");
     ctx.ok(&["uninstall", "--force", "new"]);
@@ -72,6 +94,8 @@ fn a_change_that_is_refused_changes_nothing() {
         (&["fs.0={ source: /a, target: /b }"], "fs"),
         (&["fs.7.source=/a"], ""),
         (&["brand=solaris"], "solaris"),
+        (&["fs=[{ source: /srv, target: /proc/x }]"], "covered by"),
+        (&["fs=[{ source: /srv, target: /a }, { source: /srv, target: /a }]"], "hides fs[0]"),
         (&["after=[z]"], "wait for itself"),
         (&["order=5", "autoboot=perhaps"], "autoboot"),
         (&["process.command=[unclosed"], "YAML"),

@@ -57,6 +57,11 @@ impl Brands {
         kept.insert(key, made.clone());
         Ok(made)
     }
+
+    /// Seconds the init of a zone of this configuration may take to stop, by its brand.
+    pub fn stop_seconds(&self, config: &ZoneConfig) -> Result<u32, ApiError> {
+        Ok(self.confinement(config)?.0.stop.timeout)
+    }
 }
 
 #[cfg(test)]
@@ -68,6 +73,8 @@ mod tests {
         let brands = Brands::load(Path::new("/nowhere")).unwrap();
         let ask = |yaml: &str| brands.confinement(&ZoneConfig::parse(yaml).unwrap());
         assert!(!ask("zone: a").unwrap().1.filter.is_empty());
+        let stop = |yaml: &str| brands.stop_seconds(&ZoneConfig::parse(yaml).unwrap()).unwrap();
+        assert!(stop("zone: a\nbrand: debian") > stop("zone: a"), "each brand has its own");
         for wrong in [
             "zone: a\nbrand: nope",
             "zone: a\nlimitpriv: [default, sys_module]",

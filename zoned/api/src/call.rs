@@ -102,7 +102,7 @@ pub enum Method {
     Shutdown {
         /// Which.
         zone: String,
-        /// Seconds to wait before halting it; 60 if none.
+        /// Seconds to wait before halting it; what its brand says if none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         timeout: Option<u32>,
         /// Boot it again afterwards (a clean reboot).

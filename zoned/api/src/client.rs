@@ -108,6 +108,9 @@ fn failed(error: zlink::Error) -> ClientError {
         return ClientError::Broken(error);
     };
     match service.into_inner() {
+        varlink_service::Error::InterfaceNotFound { interface } => {
+            ApiError::InterfaceNotFound { interface: interface.into_owned() }.into()
+        }
         varlink_service::Error::MethodNotFound { method } => {
             ApiError::MethodNotFound { method: method.into_owned() }.into()
         }

@@ -3,7 +3,7 @@
 //! Parsing refuses unknown keys, wrong types and impossible values with line and column; [`ZoneConfig::check`]
 //! then looks at what only the whole can tell. Neither looks at the host.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,7 @@ const MAX_OPEN: usize = 500;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ZoneConfig {
-    /// Name. Can be changed only while the zone is configured.
+    /// Name. Can be changed only while nothing of the zone runs.
     pub zone: ZoneName,
     /// Brand: the contract between the zone's userland and the host's kernel. Fixed once installed.
     #[serde(default = "default_brand")]
@@ -291,6 +291,7 @@ impl ZoneConfig {
                 );
             }
         }
+        self.check_targets()?;
         for (i, device) in self.device.iter().enumerate() {
             let under = device.path.strip_prefix("/dev/").unwrap_or_default();
             if under.is_empty() || path_fault(&device.path).is_some() {
@@ -309,6 +310,20 @@ impl ZoneConfig {
             }
         }
         self.check_process()
+    }
+
+    /// Each is mounted in its turn: a later one at or above an earlier one would hide it.
+    fn check_targets(&self) -> Result<(), ApiError> {
+        for (later, fs) in self.fs.iter().enumerate() {
+            let over = Path::new(&fs.target);
+            let earlier = self.fs.iter().take(later).position(|e| Path::new(&e.target).starts_with(over));
+            if let Some(earlier) = earlier {
+                let message = format!("configuration: fs[{later}].target: {} hides fs[{earlier}]", fs.target);
+                let hint = "give each a target of its own, and a folder before what is shown inside of it";
+                return Err(ApiError::invalid(message, Some(hint.into())));
+            }
+        }
+        Ok(())
     }
 
     fn check_process(&self) -> Result<(), ApiError> {
@@ -488,6 +503,17 @@ mod tests {
         assert!(fault("zone: ../x").contains("begins with a letter or digit"));
         assert!(fault("zone: a\nroot: { sparse: true, image: debian:bookworm }").contains("contradict"));
         assert!(fault("zone: a\nfs: [{ source: /a, target: /b/../c }]").contains("fs[0].target"));
+    }
+
+    #[test]
+    fn a_target_that_hides_another_is_refused() {
+        let of = |a: &str, b: &str| {
+            format!("zone: a\nfs: [{{ source: /a, target: {a} }}, {{ source: /b, target: {b} }}]")
+        };
+        assert!(fault(&of("/srv", "/srv")).contains("fs[1].target: /srv hides fs[0]"));
+        assert!(fault(&of("/srv/x", "/srv/")).contains("hides fs[0]"));
+        assert!(ZoneConfig::parse(&of("/srv", "/srv/x")).is_ok());
+        assert!(ZoneConfig::parse(&of("/srv", "/srv2")).is_ok());
     }
 
     #[test]

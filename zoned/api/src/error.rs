@@ -70,6 +70,13 @@ pub enum ApiError {
     #[serde(rename = "io.zoned.Manager.Denied")]
     #[error("{}", .0.message)]
     Denied(Fault),
+    /// The interface does not exist (varlink's own).
+    #[serde(rename = "org.varlink.service.InterfaceNotFound")]
+    #[error("the daemon has no interface {interface}")]
+    InterfaceNotFound {
+        /// The interface that was asked for.
+        interface: String,
+    },
     /// The method does not exist (varlink's own).
     #[serde(rename = "org.varlink.service.MethodNotFound")]
     #[error("the daemon has no method {method}")]
@@ -98,7 +105,7 @@ impl ApiError {
             ApiError::WrongState { hint, .. } => Some(hint),
             ApiError::Busy { .. } => Some("wait for it to end, or look at `zonectl events`"),
             ApiError::MethodNotFound { .. } => Some("zonectl is newer than zoned: restart zoned"),
-            ApiError::InvalidParameter { .. } => None,
+            ApiError::InterfaceNotFound { .. } | ApiError::InvalidParameter { .. } => None,
         }
     }
 

@@ -81,9 +81,7 @@ pub enum PlanError {
 /// Makes the plan of one boot.
 pub fn plan(inputs: &Inputs<'_>) -> Result<Plan, PlanError> {
     let Inputs { config, profile, .. } = inputs;
-    for fs in &config.fs {
-        refuse_covered(fs, profile)?;
-    }
+    check(config, profile)?;
     Ok(Plan {
         version: VERSION,
         zone: inputs.identity.clone(),
@@ -109,6 +107,11 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Plan, PlanError> {
         process: process(inputs),
         console: ConsolePlan { log: inputs.console_log.clone(), max_bytes: CONSOLE_LOG },
     })
+}
+
+/// What keeps a configuration and its brand from making a plan.
+pub fn check(config: &ZoneConfig, profile: &Profile) -> Result<(), PlanError> {
+    config.fs.iter().try_for_each(|fs| refuse_covered(fs, profile))
 }
 
 fn refuse_covered(fs: &Fs, profile: &Profile) -> Result<(), PlanError> {

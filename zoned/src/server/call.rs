@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use zoned_api::{ApiError, Method};
+use zoned_api::{ApiError, INTERFACE, Method};
 
 /// A call whose method may be unknown and whose parameters may be anything.
 #[derive(Debug, Deserialize)]
@@ -19,7 +19,7 @@ impl RawCall {
         let method: Method = serde_json::from_value(call).map_err(|e| {
             let text = e.to_string();
             if text.starts_with(&format!("unknown variant `{}`", self.method)) {
-                ApiError::MethodNotFound { method: self.method.clone() }
+                not_found(&self.method)
             } else {
                 ApiError::InvalidParameter { parameter: text }
             }
@@ -30,6 +30,21 @@ impl RawCall {
             }),
             None => Ok(method),
         }
+    }
+}
+
+/// Of a method there is none of: its interface may be another one, which is told apart.
+fn not_found(method: &str) -> ApiError {
+    let ours = |method: &str| {
+        [INTERFACE, "org.varlink.service"]
+            .iter()
+            .any(|ours| method.strip_prefix(ours).is_some_and(|rest| rest.starts_with('.')))
+    };
+    match method.rsplit_once('.') {
+        Some((interface, _)) if !ours(method) => {
+            ApiError::InterfaceNotFound { interface: interface.to_owned() }
+        }
+        _ => ApiError::MethodNotFound { method: method.to_owned() },
     }
 }
 
@@ -58,6 +73,8 @@ mod tests {
         );
         let not_found = ApiError::MethodNotFound { method: "io.zoned.Manager.Nope".into() };
         assert_eq!(method(r#"{"method":"io.zoned.Manager.Nope"}"#), Err(not_found));
+        let other = ApiError::InterfaceNotFound { interface: "io.other".into() };
+        assert_eq!(method(r#"{"method":"io.other.List"}"#), Err(other));
         for (call, word) in [
             (r#"{"method":"io.zoned.Manager.Info"}"#, "zone"),
             (r#"{"method":"io.zoned.Manager.Info","parameters":{"zone":7}}"#, "string"),

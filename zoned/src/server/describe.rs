@@ -33,7 +33,7 @@ pub(super) fn describe(interface: &str) -> Result<String, ApiError> {
     match interface {
         INTERFACE => Ok(DESCRIPTION.to_owned()),
         "org.varlink.service" => Ok(SERVICE.to_owned()),
-        _ => Err(ApiError::InvalidParameter { parameter: "interface: there is no such one".into() }),
+        _ => Err(ApiError::InterfaceNotFound { interface: interface.to_owned() }),
     }
 }
 

@@ -91,7 +91,10 @@ impl Daemon {
             }
             Method::Shutdown { zone, timeout, reboot } => {
                 let verb = if reboot { Verb::Reboot } else { Verb::Shutdown };
-                let timeout = timeout.or(reboot.then_some(60));
+                let timeout = Some(match timeout {
+                    Some(seconds) => seconds,
+                    None => self.stop_seconds(&zone)?,
+                });
                 self.ask(&zone, None, What::Move(verb, Arguments { from: None, timeout }), client).await
             }
             Method::Exec { zone, spec } => {
@@ -131,6 +134,12 @@ impl Daemon {
 
     fn info(&self, zone: &str) -> Result<ZoneInfo, ApiError> {
         Ok(self.zones.find(zone)?.status.borrow().info())
+    }
+
+    /// What a zone's brand gives its init to stop, in seconds.
+    fn stop_seconds(&self, zone: &str) -> Result<u32, ApiError> {
+        let status = self.zones.find(zone)?.status.borrow().clone();
+        self.host().brands.stop_seconds(&status.config)
     }
 
     /// Asks a zone, and tells its steps meanwhile. If the client goes, the work goes on.

@@ -217,7 +217,7 @@ impl Actor {
     fn finish(&mut self, result: Result<Option<String>, ApiError>) -> bool {
         let Some(operation) = self.operation.take() else { return false };
         tracing::debug!(zone = self.name(), verb = %operation.verb, "ends");
-        change(&self.host, &self.status, |status| status.doing = None);
+        operation.work.end();
         let deleted = operation.verb == Verb::Delete && result.is_ok();
         let state = (!deleted).then(|| self.status.borrow().state);
         if operation.waiting.is_empty()

@@ -80,7 +80,7 @@ async fn settle(work: &Work, risen: Result<(), BootError>) -> Result<(), ApiErro
     work.change(|status| status.state = State::ShuttingDown);
     tear_down(work).await?;
     work.keep_history(|history| history.reason = Some(why.clone())).await;
-    work.enter(State::Installed, Some(why.clone()));
+    work.end_in(State::Installed, Some(why.clone()));
     Err(ApiError::failed(format!("zone {}: cannot boot: {why}", status.config.zone), None))
 }
 
@@ -124,9 +124,10 @@ async fn follow(work: &Work, tether: &Tether, until: Until) -> Result<(), BootEr
             reached = tether.until(come) => reached?,
             () = work.cancel.cancelled() => return Err(BootError::Interrupted),
         };
-        work.enter(reached, None);
         if reached == State::Running || until == Until::Ready {
+            work.end_in(reached, None);
             return Ok(());
         }
+        work.enter(reached, None);
     }
 }

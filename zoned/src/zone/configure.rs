@@ -7,7 +7,11 @@ use uuid::Uuid;
 use zoned_api::{ApiError, State, ZoneConfig};
 
 use super::{request::What, status::Status};
-use crate::{fault::failed, host::Host};
+use crate::{
+    fault::{failed, whole},
+    host::Host,
+    plan,
+};
 
 /// Carries out an edit or a set: returns the new text, the same parsed, and what there is to say.
 pub(super) fn change(
@@ -39,8 +43,11 @@ pub(super) fn change(
         host.names.release(&status.config.zone, uuid);
     }
     let boots = matches!(status.state, State::Ready | State::Running | State::Paused | State::ShuttingDown);
-    let note =
-        (boots && config != *status.config).then(|| "takes effect when the zone is booted next".into());
+    let note = if config.zone != status.config.zone {
+        Some(format!("its name is {} now", config.zone))
+    } else {
+        (boots && config != *status.config).then(|| "takes effect when the zone is booted next".into())
+    };
     Ok((yaml, config, note))
 }
 
@@ -52,8 +59,15 @@ pub fn check(host: &Host, yaml: &str) -> Result<ZoneConfig, ApiError> {
             format!("configuration: zone: {} is a UUID, by which another zone could be meant", config.zone);
         return Err(ApiError::invalid(why, Some("choose another name".into())));
     }
-    host.brands.confinement(&config)?;
+    against_brand(host, &config)?;
     Ok(config)
+}
+
+/// Whether the brand of a configuration exists, knows its privileges and leaves its `fs` in sight.
+pub(super) fn against_brand(host: &Host, config: &ZoneConfig) -> Result<(), ApiError> {
+    let (profile, _) = host.brands.confinement(config)?;
+    plan::build::check(config, &profile)
+        .map_err(|e| ApiError::invalid(format!("configuration: {}", whole(&e)), None))
 }
 
 /// What cannot be changed in the zone's state.
@@ -62,7 +76,8 @@ fn fixed(status: &Status, config: &ZoneConfig) -> Result<(), ApiError> {
         return Ok(());
     }
     let keys = [
-        ("zone", config.zone != status.config.zone),
+        // At rest nothing but the configuration knows the name.
+        ("zone", config.zone != status.config.zone && status.state != State::Installed),
         ("brand", config.brand != status.config.brand),
         ("root", config.root != status.config.root),
     ];

@@ -7,6 +7,7 @@ use zoned_api::{ApiError, State, report::Exit};
 
 use super::{
     bring_up::{Until, bring_up},
+    preflight,
     tear_down::{in_words, tear_down},
     work::Work,
 };
@@ -14,9 +15,6 @@ use crate::{
     monitor::protocol::{ExitRecord, Request},
     plan::Plan,
 };
-
-/// Seconds a zone's init may take to stop, unless the client says otherwise.
-const STOP_SECONDS: u32 = 60;
 
 /// Stops a zone at once.
 pub(super) async fn halt(work: &Work) -> Result<(), ApiError> {
@@ -29,8 +27,11 @@ pub(super) async fn halt(work: &Work) -> Result<(), ApiError> {
 
 /// Asks a zone's init to stop, and halts the zone when it has, or has not in time. Returns what there is to say.
 pub(super) async fn shut_down(work: &Work, seconds: Option<u32>) -> Result<Option<String>, ApiError> {
-    let seconds = seconds.unwrap_or(STOP_SECONDS);
     let status = work.status();
+    let seconds = match seconds {
+        Some(seconds) => seconds,
+        None => work.host.brands.stop_seconds(&status.config)?,
+    };
     work.enter(State::ShuttingDown, None);
     let mut note = None;
     if let Some(run) = status.run.as_ref().filter(|_| status.state == State::Running) {
@@ -55,6 +56,9 @@ pub(super) async fn shut_down(work: &Work, seconds: Option<u32>) -> Result<Optio
 
 /// Stops a zone, by asking if a time is given, and boots it again.
 pub(super) async fn reboot(work: &Work, seconds: Option<u32>) -> Result<Option<String>, ApiError> {
+    // A zone that could not come back is not stopped.
+    let status = work.status();
+    work.blocking(move |host| preflight::check(host, &status)).await?;
     let note = match seconds {
         Some(_) => shut_down(work, seconds).await?,
         None => halt(work).await.map(|()| None)?,
@@ -62,6 +66,7 @@ pub(super) async fn reboot(work: &Work, seconds: Option<u32>) -> Result<Option<S
     if work.cancel.is_cancelled() {
         return Err(work.interrupted());
     }
+    work.enter(State::Installed, None);
     bring_up(work, Until::Running).await?;
     Ok(note)
 }
@@ -86,6 +91,7 @@ pub(super) async fn after_end(
     }
     rest(work, record.exit, Some(reason)).await;
     if again && restart && !work.cancel.is_cancelled() {
+        work.enter(State::Installed, None);
         bring_up(work, Until::Running).await?;
     }
     Ok(())
@@ -95,7 +101,7 @@ pub(super) async fn after_end(
 async fn rest(work: &Work, exit: Exit, reason: Option<String>) {
     let kept = reason.clone();
     work.keep_history(|history| (history.last_exit, history.reason) = (Some(exit), kept)).await;
-    work.enter(State::Installed, reason);
+    work.end_in(State::Installed, reason);
 }
 
 /// Which signal asks the zone's init to stop everything: of the boot that runs, not of a configuration changed since.

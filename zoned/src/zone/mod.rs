@@ -9,6 +9,7 @@ mod halt;
 mod launch;
 pub mod operation;
 mod pause;
+mod preflight;
 pub mod recovery;
 pub mod request;
 mod roots;

@@ -44,7 +44,7 @@ pub(super) async fn install(work: &Work, from: Option<String>) -> Result<Option<
                 os: installed.os,
             })
             .await?;
-            work.enter(State::Installed, None);
+            work.end_in(State::Installed, None);
             Ok(None)
         }
         Err(e) => Err(incomplete(work, Verb::Install, &e).await),
@@ -69,7 +69,7 @@ pub(super) async fn uninstall(work: &Work) -> Result<(), ApiError> {
     }
     work.keep_root(Root::None).await?;
     work.keep_history(|history| (history.last_exit, history.reason) = (None, None)).await;
-    work.enter(State::Configured, None);
+    work.end_in(State::Configured, None);
     Ok(())
 }
 
@@ -109,8 +109,9 @@ async fn incomplete(work: &Work, doing: Verb, error: &ImageError) -> ApiError {
     if let Err(e) = work.keep_root(root).await {
         tracing::error!("{e}");
     }
-    work.enter(State::Incomplete, Some(why.clone()));
+    work.end_in(State::Incomplete, Some(why.clone()));
     let zone = &work.status().config.zone;
-    let hint = format!("`zonectl uninstall {zone}` clears away what there is of it");
+    let clear = format!("`zonectl uninstall {zone}` clears away what there is of it");
+    let hint = error.hint().map_or(clear.clone(), |hint| format!("{hint}; {clear}"));
     ApiError::failed(format!("zone {zone}: {doing} failed: {why}"), Some(hint))
 }

@@ -12,6 +12,9 @@ use crate::{
     store::record::{History, Root},
 };
 
+/// A state, and why the zone is in it.
+type Rest = (State, Option<String>);
+
 /// Handed to an operation by the zone's actor; both change the same status.
 #[derive(Clone, Debug)]
 pub struct Work {
@@ -20,6 +23,8 @@ pub struct Work {
     /// Set when the operation is to break off as soon as that leaves nothing half done.
     pub cancel: CancellationToken,
     status: Arc<watch::Sender<Arc<Status>>>,
+    /// Where the zone comes to rest when the operation has ended.
+    rest: Arc<Mutex<Option<Rest>>>,
     /// Where steps are told. The actor adds whoever joins.
     listeners: Arc<Mutex<Vec<mpsc::Sender<Step>>>>,
 }
@@ -27,7 +32,13 @@ pub struct Work {
 impl Work {
     /// For one operation.
     pub fn new(host: Arc<Host>, status: Arc<watch::Sender<Arc<Status>>>) -> Self {
-        Self { host, cancel: CancellationToken::new(), status, listeners: Arc::default() }
+        Self {
+            host,
+            cancel: CancellationToken::new(),
+            status,
+            rest: Arc::default(),
+            listeners: Arc::default(),
+        }
     }
 
     /// The zone as it is now.
@@ -40,8 +51,25 @@ impl Work {
         self::change(&self.host, &self.status, change);
     }
 
+    /// Says in which state the zone is once the operation has ended. Who sees that state finds the zone free.
+    pub fn end_in(&self, state: State, reason: Option<String>) {
+        *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = Some((state, reason));
+    }
+
+    /// The operation has ended: its last state and its end are one change.
+    pub fn end(&self) {
+        let rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.change(|status| {
+            status.doing = None;
+            if let Some((state, reason)) = rest {
+                (status.state, status.reason) = (state, reason);
+            }
+        });
+    }
+
     /// Moves the zone to a state.
     pub fn enter(&self, state: State, reason: Option<String>) {
+        *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.change(|status| (status.state, status.reason) = (state, reason));
     }
 
