@@ -96,7 +96,7 @@ fn mounts(host: &Host, living: &Living, found: &mut Vec<Leftover>) {
     }
 }
 
-/// Monitors working in our run folder, told by the command line they were started with.
+/// Monitors working in our run folder, told by the command line they show.
 fn monitors(host: &Host, living: &Living, found: &mut Vec<Leftover>) {
     let zones = host.run_dir.join("zones");
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
@@ -105,7 +105,7 @@ fn monitors(host: &Host, living: &Living, found: &mut Vec<Leftover>) {
         };
         let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
         let mut words = line.split(|b| *b == 0).map(String::from_utf8_lossy);
-        let is_monitor = words.next().is_some_and(|word| Path::new(&*word) == host.monitor);
+        let is_monitor = words.next().is_some_and(|word| Path::new(&*word) == host.monitors.program());
         let Some(folder) = words.next().filter(|_| is_monitor) else { continue };
         if Path::new(&*folder).starts_with(&zones) && !living.monitors.contains(&pid) {
             let name =

@@ -11,7 +11,7 @@ use zoned_api::{ApiError, ZoneName};
 
 use crate::{
     brand::Brands, events::Journal, image::Images, metering::Metering, plan::RunFolder,
-    platform::cgroup::Tree, store::Store,
+    platform::cgroup::Tree, store::Store, zone::monitors::Monitors,
 };
 
 /// What all zones share. One per daemon, behind an `Arc`.
@@ -23,8 +23,8 @@ pub struct Host {
     pub state_dir: PathBuf,
     /// The kernel's id of this life of the host (`/proc/sys/kernel/random/boot_id`).
     pub boot_id: String,
-    /// The zone-monitor program.
-    pub monitor: PathBuf,
+    /// Where zones get their monitors.
+    pub monitors: Monitors,
     /// Hard limits of this process by number of RLIMIT_*, which no zone can exceed.
     pub hard_limits: BTreeMap<u32, u64>,
     /// What outlives the daemon.

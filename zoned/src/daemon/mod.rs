@@ -33,7 +33,7 @@ use crate::{
     platform::cgroup::{CgroupError, Tree},
     server::{self, Daemon, ListenError},
     store::{Store, StoreError},
-    zone::{autoboot::autoboot, recovery::recover, zones::Zones},
+    zone::{autoboot::autoboot, monitors::Monitors, recovery::recover, zones::Zones},
 };
 
 /// Why the daemon does not start.
@@ -138,7 +138,7 @@ fn prepare(options: &Options) -> Result<Host, StartError> {
     let tree = Tree::discover(&options.cgroup_name)?;
     Ok(Host {
         boot_id: fs::read_to_string(boot_id).map_err(StartError::io(boot_id, "read"))?.trim().to_owned(),
-        monitor,
+        monitors: Monitors::new(monitor, &options.run_dir),
         hard_limits: hard_limits(),
         store,
         metering: metering(&tree, &options.run_dir)?,
@@ -228,6 +228,7 @@ async fn serve(options: &Options, host: Arc<Host>) -> Result<bool, StartError> {
     if let Err(e) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
         tracing::warn!("systemd cannot be told: {}", whole(&e));
     }
+    host.monitors.refill();
     tokio::spawn(metering::listen(host));
     let starter = zones.clone();
     tokio::spawn(async move { autoboot(&starter).await });

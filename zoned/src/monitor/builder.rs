@@ -24,7 +24,11 @@ use super::{
 };
 use crate::{
     plan::Plan,
-    platform::{At, Failure, cgroup, provided, rootfs, timens, userns},
+    platform::{
+        At, Failure, cgroup, provided,
+        rootfs::{self, Assembled},
+        timens, userns,
+    },
     sys::{
         clone::{Clone3, Forked, clone3},
         files,
@@ -55,7 +59,7 @@ pub fn run(plan: &Plan, ends: &Ends) -> Result<(), Failure> {
     mount_change("/", deep_private).at("make private", "the mounts")?;
     let shift = userns::for_mounts(plan.ids)?;
     rootfs::as_zone_root(plan.ids)?;
-    let root = rootfs::assemble(&plan.root, &plan.zone.tag(), &shift)?;
+    let Assembled { root, spent: _spent } = rootfs::assemble(&plan.root, &plan.zone.tag(), &shift)?;
     for what in &plan.provided {
         provided::provide(&root, what, plan.ids, &shift)?;
     }

@@ -6,6 +6,8 @@
 //! the number of its request, since answers come as their work is done and in no other order: a command that a zone
 //! makes last to start holds up no other.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 use zoned_api::{report::Exit, session::ExecSpec};
 
@@ -14,6 +16,16 @@ pub const VERSION: u32 = 1;
 
 /// Largest packet, in bytes.
 pub const MAX_PACKET: usize = 64 * 1024;
+
+/// What a waiting monitor is told, over its stdin. Descriptors: the zone's control socket, listening, and its log.
+/// The end of file instead means that there is nothing to do any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Begin {
+    /// Run folder of the zone. The plan is there, and so are the groups it names.
+    pub folder: PathBuf,
+    /// Go on from `Ready` without being asked.
+    pub straight: bool,
+}
 
 /// How far a boot has come.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -15,7 +15,10 @@ use nix::{
         wait::{WaitPidFlag, WaitStatus, waitpid},
     },
 };
-use rustix::fs::{FileType, fstat};
+use rustix::{
+    fs::{FileType, fstat},
+    stdio::{dup2_stderr, dup2_stdout},
+};
 
 use super::{
     boot::{self, Boot},
@@ -25,7 +28,7 @@ use super::{
     link::Word,
     packet,
     poller::{Poller, Source},
-    protocol::{Answer, News, Phase, Request, VERSION},
+    protocol::{Answer, Begin, News, Phase, Request, VERSION},
     sessions::Sessions,
 };
 use crate::{
@@ -33,7 +36,7 @@ use crate::{
     platform::{At, Failure},
     sys::{
         clone::{Clone3, Forked, clone3},
-        exit_now,
+        exit_now, title,
     },
 };
 
@@ -51,19 +54,29 @@ struct Monitor {
     boot_asked: Vec<Asker>,
 }
 
-/// Runs the monitor of the zone whose run folder this is, until its boot is over.
-pub fn run(folder: RunFolder, listener: OwnedFd, straight: bool) -> Result<(), Failure> {
+/// Waits until `daemon` says for which boot, and runs its monitor until it is over.
+pub fn run(daemon: OwnedFd) -> Result<(), Failure> {
     let mask: SigSet = [Signal::SIGCHLD].into_iter().collect();
     mask.thread_block().map_err(io::Error::from).at("block", "signals")?;
     let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK);
     let signals = signals.map_err(io::Error::from).at("watch", "signals")?;
     let poller = Poller::new().at("make", "an epoll")?;
     poller.add(&signals, Source::Signals).at("watch", "signals")?;
-    let connections = Connections::new(listener, &poller).at("watch", "the control socket")?;
-    if !told_to_begin()? {
+    let Some((Begin { folder, straight }, fds)) = packet::receive(&daemon).at("hear from", "the daemon")?
+    else {
         return Ok(());
-    }
+    };
+    drop(daemon);
+    let [listener, log] =
+        <[OwnedFd; 2]>::try_from(fds).map_err(|_| Errno::EBADMSG).at("take", "what was handed over")?;
+    dup2_stdout(&log).at("use", "the log")?;
+    dup2_stderr(&log).at("use", "the log")?;
+    drop(log);
+    let program = std::env::args().next().unwrap_or_default();
+    title::set(&format!("{program}\0{}", folder.display()));
+    let folder = RunFolder(folder);
     let plan = read_plan(&folder.plan())?;
+    let connections = Connections::new(listener, &poller).at("watch", "the control socket")?;
     let boot = Boot::start(&plan, straight, &poller)?;
     let (sessions, boot_asked) = (Sessions::default(), Vec::new());
     let mut monitor = Monitor {
@@ -78,19 +91,6 @@ pub fn run(folder: RunFolder, listener: OwnedFd, straight: bool) -> Result<(), F
         boot_asked,
     };
     monitor.watch()
-}
-
-/// Waits for the daemon's word that groups and plan are there. False if they will never be: it failed, or died.
-fn told_to_begin() -> Result<bool, Failure> {
-    let told = loop {
-        match rustix::io::read(rustix::stdio::stdin(), &mut [0]) {
-            Err(rustix::io::Errno::INTR) => {}
-            other => break other.at("hear from", "the daemon")? == 1,
-        }
-    };
-    let null = File::open("/dev/null").at("open", "/dev/null")?;
-    rustix::stdio::dup2_stdin(&null).at("close", "stdin")?;
-    Ok(told)
 }
 
 fn read_plan(path: &Path) -> Result<Plan, Failure> {

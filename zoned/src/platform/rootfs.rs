@@ -61,16 +61,25 @@ pub fn shifted_at(
     Ok(tree)
 }
 
-/// Makes the overlay and attaches it at `plan.assembly`; returns a descriptor of it.
-pub fn assemble(plan: &RootPlan, tag: &str, userns: impl AsFd) -> Result<OwnedFd, Failure> {
+/// An assembled root.
+#[derive(Debug)]
+pub struct Assembled {
+    /// The overlay, attached.
+    pub root: OwnedFd,
+    /// What it is made of: detached mounts, which dissolve with their descriptors. The overlay has taken them, but each
+    /// takes 0.1 ms to dissolve: better when nobody waits any more.
+    pub spent: Vec<OwnedFd>,
+}
+
+/// Makes the overlay and attaches it at `plan.assembly`.
+pub fn assemble(plan: &RootPlan, tag: &str, userns: impl AsFd) -> Result<Assembled, Failure> {
     let overlay = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).at("open file system", "overlay")?;
     fsconfig_set_string(&overlay, "source", format!("zone-{tag}")).at("name", "the overlay")?;
-    // A detached mount dissolves with its descriptor: these live until the overlay has taken them.
-    let mut layers = Vec::new();
+    let mut spent = Vec::new();
     for lower in &plan.lowers {
         let layer = shifted(lower, &userns, MountAttrFlags::MOUNT_ATTR_RDONLY)?;
         fsconfig_set_fd(&overlay, "lowerdir+", &layer).at("add layer", lower.display())?;
-        layers.push(layer);
+        spent.push(layer);
     }
     let dataset = shifted(&plan.dataset, &userns, MountAttrFlags::empty())?;
     for (key, name) in [("upperdir", "upper"), ("workdir", "work")] {
@@ -79,6 +88,7 @@ pub fn assemble(plan: &RootPlan, tag: &str, userns: impl AsFd) -> Result<OwnedFd
         let folder = folder.at("open", plan.dataset.join(name).display())?;
         fsconfig_set_fd(&overlay, key, &folder).at("use", plan.dataset.join(name).display())?;
     }
+    spent.push(dataset);
     // Inode numbers as the layers have them: 32-bit programs cannot read the long ones (overlayfs.rst, xino).
     fsconfig_set_string(&overlay, "xino", "off").at("set xino of", "the overlay")?;
     fsconfig_create(&overlay).at("make", "the overlay")?;
@@ -87,7 +97,7 @@ pub fn assemble(plan: &RootPlan, tag: &str, userns: impl AsFd) -> Result<OwnedFd
     refuse_read_only(&mount)?;
     let onto = File::open(&plan.assembly).at("open", plan.assembly.display())?;
     attach(&mount, &onto).at("attach the root at", plan.assembly.display())?;
-    Ok(mount)
+    Ok(Assembled { root: mount, spent })
 }
 
 /// An overlay whose work folder could not be used is mounted all the same, read-only, with a line in the kernel's log.

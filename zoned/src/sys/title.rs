@@ -20,15 +20,15 @@ pub fn find() -> io::Result<()> {
     Ok(())
 }
 
-/// Shows `title` in place of the command line, for a process that a zone can see: the real one names folders of
-/// the host.
+/// Shows `title` in place of the command line: of a process that a zone can see, where the real one names folders of
+/// the host, or of a monitor that did not know its zone when it was started.
 pub fn set(title: &str) {
     let Some((start, end)) = AREA.get().copied() else { return };
     let room = end - start;
     let title = &title.as_bytes()[..title.len().min(room - 1)];
     // SAFETY: the kernel placed the argument strings in these bytes of the stack, writable, for the life of the
-    // process; this is a single-threaded child of a fork that no longer looks at its arguments (std has copied
-    // what it was asked for).
+    // process; the process is single-threaded and no longer looks at its arguments (it has copied what it
+    // wanted of them).
     unsafe {
         let area = start as *mut u8;
         area.write_bytes(0, room);

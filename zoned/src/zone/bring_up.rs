@@ -1,14 +1,15 @@
 //! From installed to running: number, run folder, groups, slot, plan, monitor.
 //!
 //! ```text
-//! run.json ─▶ cgroups ─▶ slot ─▶ plan.json ─▶ control.sock ─▶ zone-monitor ─▶ Building ─▶ Ready ─▶ Running
-//!    └── from here on tear-down finds all that was made, whoever dies ──────┘
+//! zone-monitor, waiting ─▶ run.json ─▶ cgroups ─▶ slot ─▶ plan.json ─▶ control.sock ─▶ Building ─▶ Ready ─▶ Running
+//!                             └── from here on tear-down finds all that was made, whoever dies
 //! ```
 //! Nothing is forced to a disk and nothing is waited for by the clock. If a step fails all is torn down again and
 //! the zone is installed, with the reason.
 
-use std::process::Child;
+use std::{process::Child, time::Duration};
 
+use tokio::time::sleep;
 use zoned_api::{ApiError, State};
 
 use super::{
@@ -22,6 +23,9 @@ use crate::{
     fault::whole,
     monitor::protocol::{Phase, Request},
 };
+
+/// How long after a boot the next one's monitor is started: out of the way of what the zone begins with.
+const AFTERWARDS: Duration = Duration::from_millis(50);
 
 /// How far to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +47,11 @@ pub(super) async fn bring_up(work: &Work, until: Until) -> Result<(), ApiError> 
         Ok((child, booted_ms)) => rise(work, child, booted_ms, until).await,
         Err(e) => Err(e),
     };
+    let host = work.host.clone();
+    tokio::spawn(async move {
+        sleep(AFTERWARDS).await;
+        drop(tokio::task::spawn_blocking(move || host.monitors.refill()));
+    });
     settle(work, risen).await
 }
 

@@ -5,22 +5,16 @@
 use std::{
     fs::{DirBuilder, OpenOptions},
     io,
-    os::{
-        fd::OwnedFd,
-        unix::fs::{DirBuilderExt, OpenOptionsExt},
-    },
-    panic::resume_unwind,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    thread,
+    process::Child,
 };
-
-use rustix::pipe::{PipeFlags, pipe_with};
 
 use brands::detect::{InitCheck, InitKind, detect};
 
 use super::{
     bring_up::Until,
+    monitors::Waiting,
     run_record::{Process, RunRecord},
     status::Status,
     tether::{self, TetherError},
@@ -88,29 +82,30 @@ impl BootError {
     }
 }
 
-/// Everything up to a running monitor. Returns it, and when that was, milliseconds since the epoch.
-///
-/// The monitor starts in a thread of its own: the one that spawns is held up until the exec, and a process is put on a
-/// CPU that is idle at its exec, which is not to be the one on which all the rest is then made.
+/// Everything up to a monitor that has begun. Returns it, and when that was, milliseconds since the epoch.
 pub(super) fn launch(host: &Host, status: &Status, until: Until) -> Result<(Child, u64), BootError> {
     let (identity, folder) = (status.identity(), host.run_folder(&status.uuid()));
     make_folder(&folder)?;
-    let record = RunRecord::new(&host.boot_id, identity.boot, until == Until::Running);
-    record.save(&folder.run())?;
-    let booted_ms = record.booted_ms;
-    let (started, prepared) = thread::scope(|scope| {
-        let starting = scope.spawn(|| Starting::spawn(host, &folder, record));
-        let prepared = prepare(host, status, identity, &folder);
-        (starting.join().unwrap_or_else(|panic| resume_unwind(panic)), prepared)
-    });
-    let mut monitor = started?;
-    match prepared.and_then(|()| monitor.begin()) {
-        Ok(()) => Ok((monitor.child, booted_ms)),
+    let unstarted = |source| BootError::Monitor { path: host.monitors.program().to_owned(), source };
+    let monitor = host.monitors.take().map_err(unstarted)?;
+    let mut record = RunRecord::new(&host.boot_id, identity.boot, until == Until::Running);
+    record.monitor = Process::of(monitor.pid());
+    let begun = record.save(&folder.run()).map_err(BootError::from);
+    let begun = begun.and_then(|()| prepare(host, status, identity, &folder));
+    match begun.and_then(|()| begin(&monitor, &folder, record.straight)) {
+        Ok(()) => Ok((monitor.released(), record.booted_ms)),
         Err(e) => {
             monitor.end();
             Err(e)
         }
     }
+}
+
+fn begin(monitor: &Waiting, folder: &RunFolder, straight: bool) -> Result<(), BootError> {
+    let listener = tether::listen(&folder.0).map_err(BootError::folder(&folder.control(), "listen on"))?;
+    let log = OpenOptions::new().create(true).append(true).mode(0o600).open(folder.log());
+    let log = log.map_err(BootError::folder(&folder.log(), "open"))?;
+    monitor.begin(folder, straight, &listener, log).map_err(|_| TetherError::Ended.into())
 }
 
 /// What the monitor needs before it begins: groups, slot, plan.
@@ -174,50 +169,4 @@ fn make_folder(folder: &RunFolder) -> Result<(), BootError> {
     let make = |path: &Path| DirBuilder::new().recursive(true).mode(0o700).create(path);
     make(&folder.0).map_err(BootError::folder(&folder.0, "make"))?;
     make(&folder.assembly()).map_err(BootError::folder(&folder.assembly(), "make"))
-}
-
-/// A monitor that gets itself ready while all that it needs is made, and begins when it is told to.
-struct Starting {
-    child: Child,
-    /// Its stdin: a byte tells it to begin, and its end without one to go.
-    begin: OwnedFd,
-}
-
-impl Starting {
-    /// Starts it, and notes it in the run folder.
-    fn spawn(host: &Host, folder: &RunFolder, mut record: RunRecord) -> Result<Self, BootError> {
-        let listener =
-            tether::listen(&folder.0).map_err(BootError::folder(&folder.control(), "listen on"))?;
-        let log = OpenOptions::new().create(true).append(true).mode(0o600).open(folder.log());
-        let log = log.map_err(BootError::folder(&folder.log(), "open"))?;
-        let mut command = Command::new(&host.monitor);
-        command.arg(&folder.0).env_clear().current_dir("/");
-        if record.straight {
-            command.arg("--boot");
-        }
-        let failed = |source| BootError::Monitor { path: host.monitor.clone(), source };
-        let (told, begin) = pipe_with(PipeFlags::CLOEXEC).map_err(|e| failed(e.into()))?;
-        command.stdin(Stdio::from(told)).stdout(Stdio::from(listener)).stderr(log);
-        let child = command.spawn().map_err(failed)?;
-        let starting = Self { child, begin };
-        record.monitor = Process::of(starting.child.id());
-        if let Err(e) = record.save(&folder.run()) {
-            starting.end();
-            return Err(e.into());
-        }
-        Ok(starting)
-    }
-
-    /// Everything is there.
-    fn begin(&mut self) -> Result<(), BootError> {
-        let told = rustix::io::write(&self.begin, &[1]).map(drop);
-        told.map_err(|_| BootError::Tether(TetherError::Ended))
-    }
-
-    /// There is nothing to begin with.
-    fn end(mut self) {
-        // Dead already is what is wanted.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }

@@ -7,6 +7,7 @@ mod bring_up;
 mod configure;
 mod halt;
 mod launch;
+pub mod monitors;
 pub mod operation;
 mod pause;
 mod preflight;
