@@ -5,6 +5,7 @@
 use crate::{progress, workspace};
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::{
+    mount::{MsFlags, mount},
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
@@ -49,6 +50,11 @@ impl Daemon {
             .spawn()
             .with_context(|| format!("cannot run {}", guard.display()))?;
         let mut daemon = Self { binaries: binaries.to_owned(), folder, cgroup, zoned: None, guard };
+        // As /run is on a host. The guard takes it away with the folder.
+        let run = daemon.folder.join("run");
+        fs::create_dir(&run).with_context(|| format!("cannot make {}", run.display()))?;
+        mount(Some("tmpfs"), &run, Some("tmpfs"), MsFlags::empty(), Some("mode=0700"))
+            .with_context(|| format!("cannot mount a tmpfs on {}", run.display()))?;
         daemon.start_zoned()?;
         Ok(daemon)
     }

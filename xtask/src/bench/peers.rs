@@ -89,7 +89,7 @@ fn runc(setting: &Setting, run: u32) -> Command {
 
 fn oci(runtime: &str, setting: &Setting, run: u32) -> Command {
     let mut command = Command::new(runtime);
-    command.arg("--root").arg(setting.folder.join(runtime)).args(["run", "--bundle"]).arg(&setting.folder);
+    command.arg("--root").arg(Path::new("/run").join(runtime)).args(["run", "--bundle"]).arg(&setting.folder);
     command.arg(format!("xtask-bench-{}-{run}", std::process::id()));
     command
 }
