@@ -200,3 +200,55 @@ fn a_daemon_without_descriptors_ends_no_zone() {
     assert_eq!(zones.map(|zone| pid(&ctx, zone, "init_pid")), inits);
     ctx.finish();
 }
+
+/// The monitor that waits for the next boot: a child of the daemon that shows no folder.
+fn waiting(daemon: i32) -> Option<i32> {
+    let children = fs::read_dir(format!("/proc/{daemon}/task")).ok()?.flatten();
+    let children = children.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+    let pids: Vec<i32> = children
+        .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+        .collect();
+    pids.into_iter().find(|pid| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        alive(*pid) && String::from_utf8_lossy(&line).contains("(waits for a zone)")
+    })
+}
+
+#[test]
+fn a_monitor_waits_for_the_next_boot_and_no_longer_than_the_daemon() {
+    let mut ctx = TestCtx::new();
+    let daemon = ctx.daemon_pid() as i32;
+    let spare = || waiting(daemon);
+    wait::until("a monitor waits", || spare().is_some());
+    let first = spare().unwrap();
+    ctx.boot("zone: a");
+    assert_eq!(pid(&ctx, "a", "monitor_pid"), first, "the boot took the one that waited");
+    let line = fs::read_to_string(format!("/proc/{first}/cmdline")).unwrap();
+    assert!(line.contains(&*ctx.dir.join("run/zones").to_string_lossy()), "it shows whose it is: {line}");
+    wait::until("another waits after the boot", || spare().is_some());
+
+    // Somebody kills it: the next boot starts one of its own.
+    kill(Pid::from_raw(spare().unwrap()), Signal::SIGKILL).unwrap();
+    ctx.boot("zone: b");
+    wait::until("one waits again", || spare().is_some());
+    let last = spare().unwrap();
+    ctx.kill_daemon();
+    wait::until("it goes with the daemon", || !alive(last));
+    assert!(alive(first), "one that has a zone does not");
+    ctx.start_daemon();
+    assert_eq!([ctx.state("a"), ctx.state("b")], ["running", "running"]);
+    ctx.finish();
+}
+
+#[test]
+fn a_command_that_ends_at_once_is_no_failure_of_a_boot_from_ready() {
+    let ctx = TestCtx::new();
+    ctx.create("zone: a\nprocess: { init: none, command: [/bin/true] }").ok();
+    ctx.ok(&["install", "a"]);
+    for _ in 0..20 {
+        ctx.ok(&["ready", "a"]);
+        ctx.ok(&["boot", "a"]);
+        ctx.wait_state("a", "installed");
+    }
+    ctx.finish();
+}

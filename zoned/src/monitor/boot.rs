@@ -6,7 +6,7 @@ use nix::sys::wait::WaitStatus;
 use zoned_api::report::Exit;
 
 use super::{
-    builder::{self, Ends},
+    builder,
     link::{Go, Word},
     packet,
     poller::{Poller, Source},
@@ -27,7 +27,9 @@ pub struct Boot {
     number: u64,
     phase: Phase,
     /// The builder, until it is reaped.
-    builder: Option<(i32, OwnedFd)>,
+    builder: Option<i32>,
+    /// Its socket, until it is closed.
+    builder_socket: Option<OwnedFd>,
     /// PID 1, once it is born.
     init: Option<(i32, OwnedFd)>,
     /// PID 1's socket, until its exec.
@@ -36,6 +38,8 @@ pub struct Boot {
     straight: bool,
     /// PID 1 was told to exec; its socket's closing now means that it did.
     told_to_go: bool,
+    /// How PID 1 ended, once it has.
+    ended: Option<WaitStatus>,
     failure: Option<String>,
 }
 
@@ -56,7 +60,7 @@ impl Boot {
         let (ours, theirs) = packet::pair().at("make", "a socket pair")?;
         let (link, init) = packet::pair().at("make", "a socket pair")?;
         let builder = match clone3(Clone3::default()).at("fork", "the builder")? {
-            Forked::Child => run_builder(plan, Ends { monitor: theirs, init }),
+            Forked::Child => run_builder(plan, &theirs, init),
             Forked::Parent { pid, .. } => pid,
         };
         for fd in [&ours, &link] {
@@ -67,11 +71,13 @@ impl Boot {
         Ok(Self {
             number: plan.zone.boot,
             phase: Phase::Building,
-            builder: Some((builder, ours)),
+            builder: Some(builder),
+            builder_socket: Some(ours),
             init: None,
             link: Some(link),
             straight,
             told_to_go: false,
+            ended: None,
             failure: None,
         })
     }
@@ -88,7 +94,7 @@ impl Boot {
 
     /// Hears the builder.
     pub fn builder_says(&mut self) -> News {
-        let Some((_, socket)) = &self.builder else { return News::None };
+        let Some(socket) = &self.builder_socket else { return News::None };
         match packet::receive::<Word>(socket) {
             Ok(Some((Word::Born { pid }, mut fds))) => {
                 self.init = fds.pop().map(|pidfd| (pid, pidfd));
@@ -96,14 +102,7 @@ impl Boot {
             }
             Ok(Some((Word::Failed { why, .. }, _))) => self.failure = Some(why),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-            _ => {
-                if let Some((_, socket)) = &mut self.builder
-                    && let Ok(spare) = packet::pair()
-                {
-                    // Closed: replaced by one that nothing is ever heard of, until the builder is reaped.
-                    *socket = spare.0;
-                }
-            }
+            _ => self.builder_socket = None,
         }
         News::None
     }
@@ -151,19 +150,28 @@ impl Boot {
     /// A child was reaped; says whether the boot is over with it.
     pub fn reaped(&mut self, status: WaitStatus) -> bool {
         let Some(pid) = status.pid().map(nix::unistd::Pid::as_raw) else { return false };
-        if self.builder.as_ref().is_some_and(|(builder, _)| *builder == pid) {
-            self.builder_says();
-            self.builder = None;
-            // Without PID 1 there is nothing more to come.
-            return self.init.is_none() && self.end(Exit::Unknown);
-        }
-        if self.init.as_ref().is_some_and(|(init, _)| *init == pid) {
-            while self.link.is_some() {
-                self.init_says();
+        if self.builder.take_if(|builder| *builder == pid).is_some() {
+            // What it said last: that PID 1 was born, and why it could not go on.
+            for _ in 0..2 {
+                self.builder_says();
             }
-            return self.end(exit_of(status));
+        } else if self.init.as_ref().is_none_or(|(init, _)| *init == pid) {
+            // PID 1, spoken of or not: it may be killed before the builder gets to say that it was born.
+            self.ended = Some(status);
         }
-        false
+        match (&self.init, self.ended) {
+            // It is in groups of the zone's; it has nothing left to do, or will see that there is nothing.
+            _ if self.builder.is_some() => false,
+            (None, _) => self.end(Exit::Unknown),
+            (Some(_), None) => false,
+            (Some(_), Some(status)) => {
+                // Its terminal, that it is ready, why it failed, and the end: more it cannot have said.
+                for _ in 0..4 {
+                    self.init_says();
+                }
+                self.end(exit_of(status))
+            }
+        }
     }
 
     fn end(&mut self, exit: Exit) -> bool {
@@ -176,12 +184,12 @@ impl Boot {
     }
 }
 
-fn run_builder(plan: &Plan, ends: Ends) -> ! {
-    match builder::run(plan, &ends) {
+fn run_builder(plan: &Plan, monitor: &OwnedFd, init: OwnedFd) -> ! {
+    match builder::run(plan, monitor, init) {
         Ok(()) => exit_now(0),
         Err(failure) => {
             let word = Word::Failed { why: failure.to_string(), code: 125 };
-            let _ = packet::send(&ends.monitor, &word, &[]);
+            let _ = packet::send(monitor, &word, &[]);
             exit_now(125)
         }
     }

@@ -41,18 +41,10 @@ use crate::{
 const BORN_INTO: libc::c_int =
     libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWNET | libc::CLONE_NEWUTS;
 
-/// The builder's ends of its sockets.
-#[derive(Debug)]
-pub struct Ends {
-    /// To the monitor.
-    pub monitor: OwnedFd,
-    /// PID 1's end of its own socket to the monitor.
-    pub init: OwnedFd,
-}
-
-/// Runs the builder. Returns only in the builder itself, when PID 1 is born and mapped; never in PID 1.
-pub fn run(plan: &Plan, ends: &Ends) -> Result<(), Failure> {
-    files::close_all_but(&[&ends.monitor, &ends.init]).at("close", "the monitor's descriptors")?;
+/// Runs the builder. `monitor` is its socket to the monitor, `link` that of PID 1. Returns only in the builder itself,
+/// when PID 1 is born and mapped; never in PID 1.
+pub fn run(plan: &Plan, monitor: &OwnedFd, link: OwnedFd) -> Result<(), Failure> {
+    files::close_all_but(&[monitor, &link]).at("close", "the monitor's descriptors")?;
     cgroup::join(&plan.cgroups.v1)?;
     unshare(libc::CLONE_NEWNS).at("make", "a mount namespace")?;
     let deep_private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
@@ -74,11 +66,12 @@ pub fn run(plan: &Plan, ends: &Ends) -> Result<(), Failure> {
     match clone3(how).at("make", "the zone's first process")? {
         Forked::Child => {
             drop(cgroup);
-            init::run(plan, mapped, &ends.init)
+            init::run(plan, mapped, &link)
         }
         Forked::Parent { pid, pidfd } => {
-            drop(mapped);
-            packet::send(&ends.monitor, &Word::Born { pid }, &[pidfd.as_fd()]).at("tell", "the monitor")?;
+            // The link closes with PID 1, however long this goes on.
+            drop((mapped, link));
+            packet::send(monitor, &Word::Born { pid }, &[pidfd.as_fd()]).at("tell", "the monitor")?;
             crate::sys::identity::set_fs_ids(0, 0).at("take back", "root's ids")?;
             userns::map(pid, plan.ids)?;
             packet::send(&map_done, &Go::On, &[]).at("tell", "the zone's first process")

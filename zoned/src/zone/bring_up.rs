@@ -72,10 +72,9 @@ pub(super) async fn release(work: &Work) -> Result<(), ApiError> {
     let tether = &run.tether;
     let asked = tether.ask(&Request::Boot, &[]).await.map(drop);
     let risen = match asked {
-        // The words with which the first process could not be executed come with its end.
-        Ok(()) | Err(TetherError::Ended | TetherError::Refused(_)) => {
-            follow(work, tether, Until::Running).await.and_then(|()| asked.map_err(BootError::from))
-        }
+        // The monitor may be gone before it answers: if what it ran ended at once, and if that could not be executed.
+        // Which of the two it was comes with the end.
+        Ok(()) | Err(TetherError::Ended) => follow(work, tether, Until::Running).await,
         Err(e) => Err(e.into()),
     };
     settle(work, risen).await

@@ -10,7 +10,12 @@ use uuid::Uuid;
 use zoned_api::{ApiError, State, report::Exit};
 
 use super::{run_record::RunRecord, work::Work};
-use crate::{events::escape, fault::whole, host::Host, monitor::protocol::ExitRecord};
+use crate::{
+    events::escape,
+    fault::whole,
+    host::Host,
+    monitor::protocol::{ExitRecord, Phase},
+};
 
 /// How long a monitor may take to exit once its zone is empty.
 const MONITOR_EXIT: Duration = Duration::from_secs(10);
@@ -29,7 +34,15 @@ pub(super) async fn tear_down(work: &Work) -> Result<ExitRecord, ApiError> {
         Err(e) => problems.push(whole(&e)),
         Ok(()) => {
             let cleared = work.blocking(move |host| clear(host, &uuid, &tag));
-            problems.extend(tokio::join!(end_monitor(work, uuid), cleared).1);
+            let over =
+                status.run.as_ref().is_some_and(|run| matches!(run.tether.seen().phase, Phase::Ended(_)));
+            problems.extend(if over {
+                tokio::join!(end_monitor(work, uuid), cleared).1
+            } else {
+                // A builder that has not given birth yet is in the groups, and goes before its monitor does.
+                end_monitor(work, uuid).await;
+                cleared.await
+            });
         }
     }
     let boot = status.history.boot;
