@@ -182,7 +182,7 @@ fn what_cannot_be_copied_says_why_and_leaves_nothing() {
         (file, "c:/nonexistent/folder/name", "/nonexistent/folder"),
         (file, "c:/usr/new", "/usr"),
         (file, "c:/proc/new", "/proc"),
-        (file, "off:/root/", "cannot cp while it is configured"),
+        (file, "off:/root/", "cannot copy while it is configured"),
         (file, "nobody:/root/", "no such zone"),
         ("c:/root/missing", &new, "missing"),
         ("c:/root", "/nonexistent/folder/name", "/nonexistent/folder"),

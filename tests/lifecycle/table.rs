@@ -4,7 +4,7 @@
 use std::{fs, process::Stdio};
 
 use zone_tests::{Outcome, TestCtx, run, run_with};
-use zoned_api::{State, Verb};
+use zoned_api::{ApiError, State, Verb};
 
 use super::states::{Held, drive};
 
@@ -140,7 +140,8 @@ fn check(ctx: &TestCtx, held: &Held, verb: Verb) {
             assert!(said.starts_with(&start), "{verb} while {state}: no note in {said:?}");
         }
         "-" => {
-            let says = format!("zone {zone}: cannot {verb} while it is {state}");
+            let error = ApiError::WrongState { zone: zone.into(), state, verb, hint: String::new() };
+            let says = error.to_string();
             let said = outcome.refuses(code, &says);
             assert!(said.contains("\n  try: "), "{verb} while {state}: no hint in {said}");
         }

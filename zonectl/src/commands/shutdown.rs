@@ -11,15 +11,15 @@ use super::{App, several};
 pub(crate) struct Args {
     #[command(flatten)]
     zones: several::Zones,
-    /// Seconds to wait before a zone is halted
-    #[arg(long, short, value_name = "SECONDS", default_value_t = 60)]
-    timeout: u32,
+    /// Seconds to wait before a zone is halted; what its brand says if not given
+    #[arg(long, short, value_name = "SECONDS")]
+    timeout: Option<u32>,
     /// Boot again afterwards
     #[arg(long, short)]
     reboot: bool,
 }
 
 pub(crate) async fn run(app: &App, args: Args) -> Result<u8> {
-    let (timeout, reboot) = (Some(args.timeout), args.reboot);
+    let (timeout, reboot) = (args.timeout, args.reboot);
     several::run_as(app, &args.zones, Verb::Shutdown, |zone| Method::Shutdown { zone, timeout, reboot }).await
 }

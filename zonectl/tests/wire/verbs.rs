@@ -337,3 +337,15 @@ fn manual_pages_and_completions_are_written() {
         assert!(told(&daemon.run(&["completions", shell])).0.contains("uninstall"), "{shell}");
     }
 }
+
+#[test]
+fn a_shutdown_leaves_the_time_to_the_brand_unless_one_is_given() {
+    let daemon = Daemon::new(|method, _| match method {
+        Method::Shutdown { timeout, .. } => {
+            reply(Reply::Done { state: Some(State::Installed), note: Some(format!("{timeout:?}")) })
+        }
+        other => unreachable!("{other:?}"),
+    });
+    assert_eq!(told(&daemon.run(&["shutdown", "a"])).0, "zone a: installed (None)\n");
+    assert_eq!(told(&daemon.run(&["shutdown", "a", "--timeout", "7"])).0, "zone a: installed (Some(7))\n");
+}

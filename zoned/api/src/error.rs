@@ -38,7 +38,7 @@ pub enum ApiError {
     Invalid(Fault),
     /// The verb is illegal in the zone's state.
     #[serde(rename = "io.zoned.Manager.WrongState")]
-    #[error("zone {zone}: cannot {verb} while it is {state}")]
+    #[error("zone {zone}: cannot {} while it is {state}", act(*verb))]
     WrongState {
         /// The zone.
         zone: String,
@@ -93,6 +93,15 @@ pub enum ApiError {
     },
 }
 
+/// A verb as a sentence has it, where the word on the command line is none of the language.
+fn act(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Cp => "copy",
+        Verb::Console => "attach to the console",
+        verb => verb.as_str(),
+    }
+}
+
 impl ApiError {
     /// What the reader can do, where something can be done.
     pub fn hint(&self) -> Option<&str> {
@@ -117,5 +126,21 @@ impl ApiError {
     /// A step that failed.
     pub fn failed(message: impl Into<String>, hint: Option<String>) -> Self {
         ApiError::Failed(Fault { message: message.into(), hint })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verb_that_is_no_word_is_put_in_words() {
+        let said = |verb| {
+            let hint = String::new();
+            ApiError::WrongState { zone: "web".into(), state: State::Paused, verb, hint }.to_string()
+        };
+        assert_eq!(said(Verb::Boot), "zone web: cannot boot while it is paused");
+        assert_eq!(said(Verb::Cp), "zone web: cannot copy while it is paused");
+        assert_eq!(said(Verb::Console), "zone web: cannot attach to the console while it is paused");
     }
 }

@@ -1,6 +1,6 @@
 //! Booting zones by themselves, once in each life of the host.
 
-use std::sync::Arc;
+use std::{fs, io, path::Path, sync::Arc};
 
 use zoned_api::{State, Verb};
 
@@ -14,8 +14,13 @@ use crate::store::atomic::{Keep, write};
 /// started. One that fails keeps no other from booting.
 pub async fn autoboot(zones: &Arc<Zones>) {
     let marker = zones.host.run_dir.join("autobooted");
-    if std::fs::read_to_string(&marker).is_ok_and(|id| id == zones.host.boot_id) {
-        return;
+    match done(&marker, &zones.host.boot_id) {
+        Ok(false) => {}
+        Ok(true) => return,
+        Err(e) => {
+            tracing::error!("{}: cannot be read, so no zone boots by itself: {e}", marker.display());
+            return;
+        }
     }
     if let Err(e) = write(&marker, zones.host.boot_id.as_bytes(), Keep::ThroughExit) {
         tracing::error!("{}: cannot be written, so no zone boots by itself: {e}", marker.display());
@@ -35,5 +40,31 @@ pub async fn autoboot(zones: &Arc<Zones>) {
         if let Err(e) = zones.ask(name.as_str(), None, what, 0, None).await {
             tracing::error!("{e}");
         }
+    }
+}
+
+/// Whether it has been done in this life of the host. A marker that cannot be read may say so.
+fn done(marker: &Path, boot_id: &str) -> io::Result<bool> {
+    match fs::read(marker) {
+        Ok(id) => Ok(id == boot_id.as_bytes()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_marker_that_is_not_there_or_of_another_life_means_not_yet() {
+        let folder = tempfile::tempdir().unwrap();
+        let marker = folder.path().join("autobooted");
+        assert!(!done(&marker, "this").unwrap());
+        fs::write(&marker, "that").unwrap();
+        assert!(!done(&marker, "this").unwrap());
+        fs::write(&marker, "this").unwrap();
+        assert!(done(&marker, "this").unwrap());
+        assert!(done(folder.path(), "this").is_err());
     }
 }

@@ -8,6 +8,7 @@ use zoned_api::{ApiError, State, report::Exit};
 use super::{
     bring_up::{Until, bring_up},
     preflight,
+    status::at_rest,
     tear_down::{in_words, tear_down},
     work::Work,
 };
@@ -97,11 +98,12 @@ pub(super) async fn after_end(
     Ok(())
 }
 
-/// The zone is installed again.
+/// The zone rests again: installed, or what is kept of its root, which a panic may have left half made.
 async fn rest(work: &Work, exit: Exit, reason: Option<String>) {
     let kept = reason.clone();
     work.keep_history(|history| (history.last_exit, history.reason) = (Some(exit), kept)).await;
-    work.end_in(State::Installed, reason);
+    let (state, why) = at_rest(&work.status().record.root);
+    work.end_in(state, why.or(reason));
 }
 
 /// Which signal asks the zone's init to stop everything: of the boot that runs, not of a configuration changed since.

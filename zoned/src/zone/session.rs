@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use zoned_api::{ApiError, Verb};
+use zoned_api::ApiError;
 
 use super::{
     actor::reply,
@@ -13,15 +13,16 @@ use crate::host::Host;
 
 /// Asks the zone's monitor, and answers the request.
 pub(super) async fn open(host: Arc<Host>, status: Arc<Status>, mut request: Request) {
+    let verb = request.what.verb();
     let answer = match (&mut request.what, &status.run) {
-        (What::Session(verb, asked, fds), Some(run)) => {
+        (What::Session(_, asked, fds), Some(run)) => {
             let asked = run.tether.ask(asked, fds).await;
             asked.map_err(|e| ApiError::failed(format!("zone {}: {verb}: {e}", status.config.zone), None))
         }
         _ => Err(ApiError::WrongState {
             zone: status.config.zone.to_string(),
             state: status.state,
-            verb: Verb::Exec,
+            verb,
             hint: "boot it first".into(),
         }),
     };

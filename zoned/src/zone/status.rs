@@ -46,17 +46,24 @@ pub struct Run {
     pub booted_ms: u64,
 }
 
+/// The state of a zone of which nothing runs, and why, where its root says so.
+pub(super) fn at_rest(root: &Root) -> (State, Option<String>) {
+    match root {
+        Root::None => (State::Configured, None),
+        Root::Incomplete { doing, why } => {
+            let why = why.clone().unwrap_or_else(|| format!("its {doing} was interrupted"));
+            (State::Incomplete, Some(why))
+        }
+        Root::Installed { .. } => (State::Installed, None),
+    }
+}
+
 impl Status {
     /// Of a zone as it is kept; nothing of it runs.
     pub fn at_rest(stored: Stored, ids: IdRange) -> Self {
-        let (state, why) = match &stored.record.root {
-            Root::None => (State::Configured, None),
-            Root::Incomplete { doing, why } => (
-                State::Incomplete,
-                Some(why.clone().unwrap_or_else(|| format!("its {doing} was interrupted"))),
-            ),
-            Root::Installed { .. } => (State::Installed, stored.history.reason.clone()),
-        };
+        let (state, why) = at_rest(&stored.record.root);
+        // What there is to say of a zone that is installed is how its last boot ended.
+        let why = why.or_else(|| stored.history.reason.clone().filter(|_| state == State::Installed));
         Self {
             config: Arc::new(stored.config),
             yaml: stored.yaml.into(),
@@ -110,5 +117,24 @@ impl Status {
             os: os.map(str::to_owned),
             config: config::ZoneConfig::clone(&self.config),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_zone_at_rest_is_what_its_root_is() {
+        let incomplete =
+            |why: Option<&str>| Root::Incomplete { doing: Verb::Install, why: why.map(str::to_owned) };
+        assert_eq!(at_rest(&Root::None), (State::Configured, None));
+        assert_eq!(
+            at_rest(&incomplete(None)),
+            (State::Incomplete, Some("its install was interrupted".into()))
+        );
+        assert_eq!(at_rest(&incomplete(Some("broken"))), (State::Incomplete, Some("broken".into())));
+        let installed = Root::Installed { from: "dir:/a".into(), layers: vec![], os: None };
+        assert_eq!(at_rest(&installed), (State::Installed, None));
     }
 }
