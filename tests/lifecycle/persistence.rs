@@ -219,9 +219,44 @@ fn a_halt_breaks_an_install_off() {
         std::thread::spawn(move || run(command))
     };
     ctx.wait_state("z", "incomplete");
-    ctx.ok(&["halt", "z"]);
+    let said = ctx.ok(&["halt", "z"]);
+    assert!(said.contains("(install cancelled)"), "{said}");
     install.join().unwrap().refuses(1, "cancelled");
-    assert_eq!(ctx.state("z"), "incomplete");
+    // Configured if it was reading the archive still.
+    let state = ctx.state("z");
+    assert!(matches!(&*state, "incomplete" | "configured"), "{state}");
+    let said = ctx.ok(&["halt", "z"]);
+    assert!(said.starts_with(&format!("zone z: {state} (nothing of it runs")), "{said}");
+    assert_eq!(
+        said.contains("`zonectl uninstall` clears away what is left"),
+        state == "incomplete",
+        "{said}"
+    );
+    ctx.ok(&["uninstall", "--force", "z"]);
+    ctx.finish();
+}
+
+#[test]
+fn an_install_without_its_source_leaves_the_zone_configured_and_says_why() {
+    let mut ctx = TestCtx::new();
+    let archive = ctx.dir.join("later.tar");
+    ctx.create(&format!("zone: z\nroot: {{ image: 'tar:{}' }}", archive.display())).ok();
+    let said =
+        ctx.zonectl(&["install", "z"]).refuses(1, "later.tar: cannot open: No such file or directory\n");
+    assert!(said.contains("`zonectl install z` tries again"), "{said}");
+    for signal in [None, Some(Signal::SIGTERM), Some(Signal::SIGKILL)] {
+        signal.into_iter().for_each(|signal| restart(&mut ctx, signal));
+        let info = ctx.info("z");
+        assert_eq!(info["state"], "configured", "after {signal:?}");
+        assert!(info["reason"].to_string().contains("later.tar"), "after {signal:?}: {info}");
+        assert_eq!(ctx.ok(&["audit"]), "nothing is left over\n");
+    }
+    // Nothing has to be cleared away first.
+    fs::rename(slow_archive(&ctx), &archive).unwrap();
+    ctx.ok(&["install", "z"]);
+    restart(&mut ctx, Signal::SIGKILL);
+    assert_eq!((ctx.state("z").as_str(), &ctx.info("z")["reason"]), ("installed", &Value::Null));
+    ctx.ok(&["uninstall", "--force", "z"]);
     ctx.finish();
 }
 

@@ -1,7 +1,7 @@
 //! Clients that ask for the same zone at the same moment: each gets a sensible answer, and the zone is in one state.
 
-use serde_json::Value;
-use zone_tests::{Outcome, TestCtx, run_with, together};
+use serde_json::{Value, json};
+use zone_tests::{Outcome, TestCtx, Wire, run, run_with, together};
 
 /// How many at once.
 const CROWDS: [usize; 2] = [2, 8];
@@ -201,5 +201,36 @@ fn deleting_and_making_the_same_name_never_mixes_two_zones() {
         ctx.zonectl(&["create", "r"]);
         assert_ne!(ctx.info("r")["uuid"], before);
     }
+    ctx.finish();
+}
+
+/// A state at which a zone comes to rest and the end of what led there are one change: whoever sees the one finds
+/// the zone free.
+#[test]
+fn who_sees_a_zone_at_rest_finds_it_free() {
+    let ctx = TestCtx::new();
+    ctx.create("zone: z").ok();
+    let mut seeing = Wire::connect(&ctx.socket());
+    let mut asking = Wire::connect(&ctx.socket());
+    for _ in 0..8 {
+        for (verb, state) in [("install", "installed"), ("uninstall", "configured")] {
+            let next = if verb == "install" { "uninstall" } else { "install" };
+            let mut command = ctx.command(&[verb, "z"]);
+            if verb == "uninstall" {
+                command.arg("--force");
+            }
+            let going = std::thread::spawn(move || run(command));
+            while seeing.call("Info", json!({ "zone": "z" }))["parameters"]["zones"][0]["state"] != state {}
+            let reply = match next {
+                "install" => asking.call("Install", json!({ "zone": "z" })),
+                verb => asking.call("Do", json!({ "zone": "z", "verb": verb })),
+            };
+            assert_eq!(reply["error"], Value::Null, "{next} as soon as it was {state}: {reply}");
+            going.join().unwrap().ok();
+            // Back to where this verb has led.
+            ctx.ok(if verb == "install" { &["install", "z"] } else { &["uninstall", "--force", "z"] });
+        }
+    }
+    ctx.ok(&["uninstall", "--force", "z"]);
     ctx.finish();
 }

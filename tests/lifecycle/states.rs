@@ -54,13 +54,13 @@ impl Drop for Holder {
 pub fn drive(ctx: &TestCtx, zone: &str, state: State) -> Held {
     let mut held = Held { zone: zone.to_owned(), state, holder: None, client: None };
     let more = match state {
-        State::Incomplete => "root: { image: 'tar:/nonexistent/image.tar' }",
-        State::ShuttingDown => STUBBORN,
-        _ => "",
+        State::Incomplete => format!("root: {{ image: 'tar:{}' }}", no_archive(ctx)),
+        State::ShuttingDown => STUBBORN.to_owned(),
+        _ => String::new(),
     };
     ctx.create(&format!("zone: {zone}\n{more}\n")).ok();
     if state == State::Incomplete {
-        ctx.zonectl(&["install", zone]).refuses(1, "/nonexistent/image.tar");
+        ctx.zonectl(&["install", zone]).refuses(1, "not a tar archive");
     } else if state != State::Configured {
         ctx.ok(&["install", zone]);
     }
@@ -87,6 +87,13 @@ pub fn drive(ctx: &TestCtx, zone: &str, state: State) -> Held {
     }
     assert_eq!(ctx.state(zone), state.as_str(), "{zone} could not be driven there");
     held
+}
+
+/// A file that can be read and not be unpacked.
+fn no_archive(ctx: &TestCtx) -> String {
+    let path = ctx.dir.join("no-archive.tar");
+    fs::write(&path, "no archive, whatever its name says\n").unwrap();
+    path.display().to_string()
 }
 
 /// Puts a process of the host's into a cgroup v1 group of a zone, where `cgroup.kill` does not reach it: the

@@ -74,7 +74,7 @@ impl Ground {
             watch(&step);
             self.steps.lock().unwrap().push(step);
         };
-        self.images.install(zone, &root, IDS, &progress, cancel)
+        self.images.install(zone, &root, IDS, &progress, cancel).map_err(|failed| failed.why)
     }
 
     fn tar(&self, name: &str, archive: &[u8]) -> Option<Image> {

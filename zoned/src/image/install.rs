@@ -44,6 +44,24 @@ pub struct Installed {
     pub os: Option<String>,
 }
 
+/// How far an install had come when it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The source was being read, packed or downloaded: nothing of the zone's was made.
+    Source,
+    /// The root was being made.
+    Unpack,
+}
+
+/// An install that failed.
+#[derive(Debug)]
+pub struct InstallError {
+    /// When.
+    pub stage: Stage,
+    /// Why.
+    pub why: ImageError,
+}
+
 impl Images {
     /// Opens `<state>/layers` and `<state>/datasets`, made if missing, and removes what interrupted installs and
     /// uninstalls left there. `cache` is made when something is to be kept in it. Several may be open on the same
@@ -76,16 +94,41 @@ impl Images {
         ids: IdRange,
         progress: &dyn Fn(Step),
         cancel: &Cancel,
-    ) -> Result<Installed, ImageError> {
+    ) -> Result<Installed, InstallError> {
+        let source = self.source(zone, root, progress, cancel);
+        let source = source.map_err(|why| InstallError { stage: Stage::Source, why })?;
+        let made = self.make(zone, root, &source, ids, progress, cancel);
+        made.map_err(|why| InstallError { stage: Stage::Unpack, why })
+    }
+
+    /// The archive to unpack. Nothing of the zone's is made yet.
+    fn source(
+        &self,
+        zone: Uuid,
+        root: &Root,
+        progress: &dyn Fn(Step),
+        cancel: &Cancel,
+    ) -> Result<Source, ImageError> {
         if self.datasets.path(&zone).exists() {
             return Err(ImageError::Exists(zone));
         }
-        let request = Request { cache: &self.cache, spool: self.layers.folder(), progress, cancel };
-        let source = source::source(root, &request)?;
+        // Before anything is downloaded for nothing.
+        self.room()?;
+        source::source(root, &Request { cache: &self.cache, spool: self.layers.folder(), progress, cancel })
+    }
+
+    fn make(
+        &self,
+        zone: Uuid,
+        root: &Root,
+        source: &Source,
+        ids: IdRange,
+        progress: &dyn Fn(Step),
+        cancel: &Cancel,
+    ) -> Result<Installed, ImageError> {
         // The reference first: from here on nobody takes the layer away.
         self.datasets.create(&zone, &[source.digest])?;
-        let made =
-            self.layer(&source, ids, progress, cancel).and_then(|()| self.describe(zone, root, &source));
+        let made = self.layer(source, ids, progress, cancel).and_then(|()| self.describe(zone, root, source));
         if made.is_err()
             && let Err(e) = self.uninstall(zone)
         {

@@ -33,7 +33,7 @@ use std::sync::{
 
 pub use digest::Digest;
 pub use error::ImageError;
-pub use install::{Images, Installed};
+pub use install::{Images, InstallError, Installed, Stage};
 pub use view::RootView;
 
 use error::StateIo;

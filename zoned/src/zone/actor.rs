@@ -237,6 +237,9 @@ impl Actor {
             if deleted {
                 let zone = self.name();
                 self.answer(request, Err(ApiError::NoSuchZone { zone }));
+            } else if operation.verb == Verb::Install && result.is_err() {
+                let note = Some("install cancelled".into());
+                self.answer(request, Ok(Answer { state, note, session: None }));
             } else {
                 self.take(request);
             }

@@ -14,7 +14,7 @@ use zoned_api::{
 };
 
 use super::{configure, status::Status};
-use crate::host::Host;
+use crate::{fault::whole, host::Host};
 
 /// Whether the zone could be booted with its configuration as it is now.
 pub(super) fn check(host: &Host, status: &Status) -> Result<(), ApiError> {
@@ -31,12 +31,11 @@ fn hint() -> Option<String> {
 
 fn sources(fs: &[Fs]) -> Result<(), String> {
     fs.iter().enumerate().try_for_each(|(i, fs)| {
-        let whole = Path::new(&fs.source);
         let mut path = PathBuf::new();
-        for part in whole.components() {
+        for part in Path::new(&fs.source).components() {
             path.push(part);
-            let seen =
-                symlink_metadata(&path).map_err(|e| format!("fs[{i}].source: {}: {e}", path.display()))?;
+            let seen = symlink_metadata(&path)
+                .map_err(|e| format!("fs[{i}].source: {}: {}", path.display(), whole(&e)))?;
             if seen.is_symlink() {
                 return Err(format!("fs[{i}].source: {} is a symbolic link", path.display()));
             }
@@ -49,7 +48,7 @@ fn nodes(devices: &[Device]) -> Result<(), String> {
     devices.iter().enumerate().try_for_each(|(i, device)| {
         let fault = |why: String| Err(format!("device[{i}].match: {}: {why}", device.path));
         match std::fs::metadata(&device.path) {
-            Err(e) => fault(e.to_string()),
+            Err(e) => fault(whole(&e)),
             Ok(seen) if !(seen.file_type().is_char_device() || seen.file_type().is_block_device()) => {
                 fault("is no device".into())
             }

@@ -1,14 +1,15 @@
 //! Giving a zone its root, taking it away, and forgetting the zone.
 //!
 //! Between the first and the last step the zone is `incomplete` on disk too: whoever is interrupted, by whatever,
-//! leaves a zone that says so, and that `uninstall` clears away.
+//! leaves a zone that says so, and that `uninstall` clears away. Only an install that failed before it made
+//! anything, for want of its source, leaves the zone as it was.
 
 use zoned_api::{ApiError, State, Verb, ZoneConfig, config::Root as RootConfig};
 
 use super::work::Work;
 use crate::{
     fault::{failed, whole},
-    image::{Cancel, ImageError, Step},
+    image::{Cancel, ImageError, InstallError, Stage, Step},
     store::record::Root,
 };
 
@@ -44,10 +45,12 @@ pub(super) async fn install(work: &Work, from: Option<String>) -> Result<Option<
                 os: installed.os,
             })
             .await?;
+            forget_reason(work).await;
             work.end_in(State::Installed, None);
             Ok(None)
         }
-        Err(e) => Err(incomplete(work, Verb::Install, &e).await),
+        Err(InstallError { stage: Stage::Source, why }) => Err(not_begun(work, &why).await),
+        Err(InstallError { stage: Stage::Unpack, why }) => Err(incomplete(work, Verb::Install, &why).await),
     }
 }
 
@@ -100,6 +103,29 @@ async fn configure_image(work: &Work, image: String) -> Result<(), ApiError> {
     work.blocking(move |host| host.store.save_config(&uuid, &text)).await.map_err(|e| failed(&e))?;
     work.change(|status| (status.yaml, status.config) = (yaml.into(), std::sync::Arc::new(config)));
     Ok(())
+}
+
+/// An earlier install that could not begin is of no interest any more.
+async fn forget_reason(work: &Work) {
+    if work.status().history.reason.is_some() {
+        work.keep_history(|history| history.reason = None).await;
+    }
+}
+
+/// The zone is configured as before, and says why, unless there is something left to clear away.
+async fn not_begun(work: &Work, error: &ImageError) -> ApiError {
+    let uuid = work.status().uuid();
+    let cleared = work.blocking(move |host| host.images.uninstall(uuid)).await;
+    if cleared.is_err() || work.keep_root(Root::None).await.is_err() {
+        return incomplete(work, Verb::Install, error).await;
+    }
+    let why = whole(error);
+    work.keep_history(|history| history.reason = Some(why.clone())).await;
+    work.end_in(State::Configured, Some(why.clone()));
+    let zone = &work.status().config.zone;
+    let again = format!("`zonectl install {zone}` tries again; nothing of it is left");
+    let hint = error.hint().map_or(again.clone(), |hint| format!("{hint}; {again}"));
+    ApiError::failed(format!("zone {zone}: install failed: {why}"), Some(hint))
 }
 
 /// The zone stays incomplete, and says why.

@@ -62,8 +62,8 @@ impl Status {
     /// Of a zone as it is kept; nothing of it runs.
     pub fn at_rest(stored: Stored, ids: IdRange) -> Self {
         let (state, why) = at_rest(&stored.record.root);
-        // What there is to say of a zone that is installed is how its last boot ended.
-        let why = why.or_else(|| stored.history.reason.clone().filter(|_| state == State::Installed));
+        // Else it is how its last boot ended, or why its install could not begin.
+        let why = why.or_else(|| stored.history.reason.clone());
         Self {
             config: Arc::new(stored.config),
             yaml: stored.yaml.into(),

@@ -36,6 +36,7 @@ use Transition::{Do, Nothing, Refuse};
 
 const INSTALL_FIRST: &str = "install it first";
 const UNINSTALL_FIRST: &str = "uninstall it first: nothing else leads out of incomplete";
+const NOTHING_BUT_REMAINS: &str = "nothing of it runs; its install or uninstall did not end, and `zonectl uninstall` clears away what is left";
 const BOOT_FIRST: &str = "boot it first";
 const HALT_FIRST: &str = "halt it first";
 const RESUME_FIRST: &str = "resume it first";
@@ -79,14 +80,16 @@ pub fn transition(state: State, verb: Verb) -> Transition {
         },
         Verb::Shutdown => match state {
             Ready | Running => Do,
-            Configured | Incomplete | Installed => Nothing("nothing of it runs"),
+            Incomplete => Nothing(NOTHING_BUT_REMAINS),
+            Configured | Installed => Nothing("nothing of it runs"),
             ShuttingDown => Nothing("it is going down already"),
             Paused => Refuse("resume it first, or halt it"),
             Down => Refuse(HALT_AGAIN),
         },
         Verb::Halt => match state {
             Ready | Running | Paused | ShuttingDown | Down => Do,
-            Configured | Incomplete | Installed => Nothing("nothing of it runs"),
+            Incomplete => Nothing(NOTHING_BUT_REMAINS),
+            Configured | Installed => Nothing("nothing of it runs"),
         },
         Verb::Reboot => match state {
             Running => Do,
