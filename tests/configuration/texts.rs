@@ -9,7 +9,7 @@ use zone_tests::{TestCtx, Wire, run_with};
 /// Texts with what is said against them.
 const BAD: &[(&str, &str)] = &[
     // No YAML, or none of this form.
-    ("", "missing field `zone`"),
+    ("", "the text is empty; the least is `zone: NAME`"),
     ("zone", "line 1"),
     ("[]", "line 1"),
     ("- zone: a", "line 1"),
@@ -19,7 +19,7 @@ const BAD: &[(&str, &str)] = &[
     ("zone: 'a", "line 1"),
     ("zone: *nothing", "line 1"),
     ("%!$", "line 1"),
-    ("zone: a\nzone: b", "duplicate"),
+    ("zone: a\nzone: b", "line 2, column 1: duplicate key `zone`"),
     ("zone: a\n---\nzone: b", "more than one document"),
     // Keys that are not there.
     ("zone: a\nautobot: true", "line 2, column 1: unknown field `autobot`"),
@@ -36,10 +36,10 @@ const BAD: &[(&str, &str)] = &[
     ("zone: a\norder: 4294967296", "line 2"),
     ("zone: a\norder: first", "line 2"),
     ("zone: a\nafter: b", "line 2"),
-    ("zone: a\nprocess: none", "line 2"),
+    ("zone: a\nprocess: none", "line 2, column 10: `process` takes a mapping, like { command: ["),
     ("zone: a\nprocess: { command: ls -l }", "line 2"),
     ("zone: a\nfs: { source: /a, target: /b }", "line 2"),
-    ("zone: a\nfs: [{ source: /a, target: /b, options: [sync] }]", "unknown variant `sync`"),
+    ("zone: a\nfs: [{ source: /a, target: /b, options: [sync] }]", "`fs[0].options[0]` takes one of ro, rw"),
     ("zone: { name: a }", "line 1"),
     // Values that cannot be.
     ("zone: a\nroot: { image: bookworm }", "use debian:SUITE, tar:/FILE or dir:/PATH"),
@@ -63,6 +63,7 @@ const BAD: &[(&str, &str)] = &[
     ("zone: a\ndevice: [{ match: /etc/shadow }]", "device[0].match"),
     ("zone: a\ndevice: [{ match: /dev/../etc/shadow }]", "device[0].match"),
     ("zone: a\ndevice: [{ match: /dev/ }]", "device[0].match"),
+    ("zone: a\nlimitpriv: []", "limitpriv: the list is empty"),
     ("zone: a\nlimitpriv: ['']", "limitpriv"),
     ("zone: a\nlimitpriv: [CAP_SYS_ADMIN]", "limitpriv"),
     ("zone: a\nlimitpriv: [default, no_such_privilege]", "no_such_privilege"),

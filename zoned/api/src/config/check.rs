@@ -68,6 +68,13 @@ impl ZoneConfig {
                 return bad(&format!("device[{i}].match"), why, "give the node's path, like /dev/fuse");
             }
         }
+        if self.limitpriv.is_empty() {
+            return bad(
+                "limitpriv",
+                "the list is empty, which would leave its root no privilege at all".into(),
+                "`default` is the brand's set: leave the key out, write [default, '!net_raw'], or name the few it needs",
+            );
+        }
         for entry in &self.limitpriv {
             let name = entry.strip_prefix('!').unwrap_or(entry);
             if name.is_empty() || !name.chars().all(|c| c.is_ascii_lowercase() || c == '_') {

@@ -6,6 +6,7 @@
 mod check;
 mod parse;
 mod set;
+mod wording;
 
 use std::collections::BTreeMap;
 
@@ -34,6 +35,7 @@ pub struct ZoneConfig {
     pub order: u32,
     /// Zones that must have been booted before this one when booting by itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("examples" = [["db"]]))]
     pub after: Vec<ZoneName>,
     /// Host name inside; the zone's name if none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -50,6 +52,7 @@ pub struct ZoneConfig {
     /// Privileges (capabilities, lower case without `cap_`) the zone's root is bounded by: `default` is the
     /// brand's set, a name adds, `!name` takes away.
     #[serde(default = "default_limitpriv", skip_serializing_if = "is_default_limitpriv")]
+    #[schemars(extend("examples" = [["default", "!net_raw"]]))]
     pub limitpriv: Vec<String>,
     /// What runs in the zone.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -58,6 +61,7 @@ pub struct ZoneConfig {
 
 /// Where the root file system comes from. Exactly one of the two is given; `{ sparse: true }` if none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("examples" = [{ "sparse": true }, { "image": "debian:bookworm" }]))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Root {
     /// The host's `/usr`, read-only and shared, with an `/etc` and `/var` of the zone's own.
@@ -135,6 +139,7 @@ impl std::fmt::Display for Image {
 
 /// A folder or file of the host shown in the zone, with the ids shifted to the zone's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("examples" = [{ "source": "/srv/www", "target": "/var/www", "options": ["ro"] }]))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Fs {
     /// Absolute path on the host.
@@ -164,6 +169,7 @@ pub enum FsOption {
 
 /// A device of the host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("examples" = [{ "match": "/dev/fuse" }]))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Device {
     /// Path of the node under `/dev`, the same on the host and in the zone.
@@ -173,6 +179,7 @@ pub struct Device {
 
 /// What runs in the zone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("examples" = [{ "command": ["/usr/bin/sleep", "60"] }]))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Process {
     /// First process: an absolute path inside the zone, or `none` for the built-in init, which runs
@@ -182,9 +189,11 @@ pub struct Process {
     pub init: Option<String>,
     /// Arguments of `init`, or with the built-in init the command it runs; the zone halts when that ends.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("examples" = [["/usr/bin/sleep", "60"]]))]
     pub command: Vec<String>,
     /// Environment added to the brand's.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("examples" = [{ "LANG": "C.UTF-8" }]))]
     pub env: BTreeMap<String, String>,
     /// Working directory of the command, absolute.
     #[serde(default, skip_serializing_if = "Option::is_none")]

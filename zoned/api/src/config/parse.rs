@@ -1,7 +1,7 @@
 //! From YAML text to a configuration, and back.
 
-use super::{MAX_TEXT, ZoneConfig};
-use crate::error::{ApiError, Fault};
+use super::{MAX_TEXT, ZoneConfig, wording};
+use crate::error::ApiError;
 
 /// Most brackets that may be open at once. No configuration nests deeper than ten.
 const MAX_OPEN: usize = 500;
@@ -15,13 +15,8 @@ impl ZoneConfig {
             return Err(ApiError::invalid(message, None));
         }
         bounded_depth(yaml)?;
-        let config: Self = serde_yaml::from_str(yaml).map_err(|e| {
-            let place = e.location().map(|l| format!("line {}, column {}: ", l.line(), l.column()));
-            ApiError::Invalid(Fault {
-                message: format!("configuration: {}{}", place.unwrap_or_default(), plain_message(&e)),
-                hint: Some("`zonectl schema` prints every key with its form".into()),
-            })
-        })?;
+        let config: Self =
+            serde_yaml::from_str(yaml).map_err(|e| ApiError::Invalid(wording::fault(&e, yaml)))?;
         config.check()?;
         Ok(config)
     }
@@ -48,12 +43,6 @@ pub(super) fn bounded_depth(yaml: &str) -> Result<(), ApiError> {
         }
     }
     Ok(())
-}
-
-/// serde's message without the place, which is told apart from it.
-fn plain_message(e: &serde_yaml::Error) -> String {
-    let text = e.to_string();
-    text.find(" at line ").map_or(text.clone(), |at| text[..at].to_owned())
 }
 
 #[cfg(test)]
