@@ -108,7 +108,8 @@ fn a_change_that_is_refused_changes_nothing() {
         assert_eq!(ctx.ok(&["export", "z"]), text, "{values:?} changed something");
     }
     edit(&ctx, "z", "zone: z\ncolour: red").refuses(1, "unknown field");
-    edit(&ctx, "z", "").refuses(1, "missing field `zone`");
+    edit(&ctx, "z", "").refuses(1, "the text is empty");
+    edit(&ctx, "z", "order: 1").refuses(1, "missing field `zone`");
     assert_eq!(ctx.ok(&["export", "z"]), text);
     ctx.finish();
 }

@@ -187,3 +187,35 @@ fn verify_fills_in_defaults_and_the_schema_knows_every_key() {
     assert_eq!(schema["additionalProperties"], false);
     ctx.finish();
 }
+
+#[test]
+fn verify_warns_of_what_is_not_there() {
+    let ctx = TestCtx::new();
+    ctx.create("zone: db\nafter: [web]").ok();
+    let text = b"zone: web\nafter: [db, nobody]\nroot: { image: 'tar:/no/such.tar' }\n\
+        fs: [{ source: /no/such, target: /a }]\ndevice: [{ match: /dev/no-such }]";
+    let outcome = run_with(ctx.command(&["verify", "-"]), text);
+    for says in [
+        "after: no zone nobody is there",
+        "after: zones wait for each other and boot last: web after db after web",
+        "root.image: /no/such.tar: No such file or directory",
+        "fs[0].source: /no: No such file or directory",
+        "device[0].match: /dev/no-such: No such file or directory",
+    ] {
+        assert!(
+            outcome.stderr.contains(&format!("zonectl: warning: {says}\n")),
+            "{says}: {}",
+            outcome.stderr
+        );
+    }
+    assert_eq!((outcome.code, outcome.stderr.lines().count()), (0, 5), "{}", outcome.stderr);
+    let told = run_with(ctx.command(&["verify", "-", "--json"]), text).ok();
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told["config"]["zone"], "web");
+    assert_eq!(told["warnings"].as_array().unwrap().len(), 5, "{told}");
+    // What is there is no reason to warn.
+    assert_eq!(ctx.zonectl(&["verify", "db", "--json"]).code, 0);
+    ctx.create("zone: web").ok();
+    assert_eq!(ctx.zonectl(&["verify", "db"]).stderr, "");
+    ctx.finish();
+}

@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde::Serialize;
 use serde_json::{Value, json};
 use zoned_api::{
-    Method, ZoneConfig,
+    Method, Reply, ZoneConfig,
     config::{Fs, FsOption},
 };
 
@@ -23,6 +23,9 @@ pub(crate) struct Args {
     /// File with a configuration, or name of a zone
     #[arg(value_name = "FILE|ZONE")]
     what: String,
+    /// As JSON: the configuration and the warnings
+    #[arg(long)]
+    json: bool,
 }
 
 pub(crate) async fn run(app: &App, args: Args) -> Result<u8> {
@@ -38,8 +41,20 @@ pub(crate) async fn run(app: &App, args: Args) -> Result<u8> {
         let yaml = daemon::text(&mut client, Method::Export { zone }).await?;
         (client, yaml)
     };
-    let checked = ZoneConfig::parse(&daemon::text(&mut client, Method::Verify { yaml }).await?)?;
-    app.out.foreign(&effective(&checked)?)?;
+    let (text, warnings) = match client.call(Method::Verify { yaml }).await? {
+        Reply::Checked { text, warnings } => (text, warnings),
+        other => return Err(daemon::unexpected(&other)),
+    };
+    let checked = effective(&ZoneConfig::parse(&text)?)?;
+    if args.json {
+        let config: Value = serde_yaml::from_str(&checked)?;
+        app.out.json(&json!({ "config": config, "warnings": warnings }))?;
+        return Ok(0);
+    }
+    app.out.foreign(&checked)?;
+    for warning in warnings {
+        app.out.warn(&format!("warning: {warning}"));
+    }
     Ok(0)
 }
 

@@ -46,7 +46,7 @@ pub enum Method {
         /// Which.
         zone: String,
     },
-    /// Check a configuration without keeping it. Replies [`Reply::Text`], the configuration with defaults filled in.
+    /// Check a configuration without keeping it. Replies [`Reply::Checked`].
     #[serde(rename = "io.zoned.Manager.Verify")]
     Verify {
         /// YAML text.
@@ -205,6 +205,13 @@ pub enum Reply {
     Zones {
         /// The zones.
         zones: Vec<ZoneInfo>,
+    },
+    /// See [`Method::Verify`]. (Before the text alone, which as an untagged variant it would match.)
+    Checked {
+        /// The configuration with defaults filled in.
+        text: String,
+        /// What it names that is not there, a sentence each, the key first.
+        warnings: Vec<String>,
     },
     /// A text.
     Text {

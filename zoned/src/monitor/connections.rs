@@ -4,15 +4,22 @@ use std::{
     collections::BTreeMap,
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    time::Duration,
 };
 
-use rustix::net::{SocketFlags, accept_with};
+use rustix::{
+    io::Errno,
+    net::{SocketFlags, accept_with},
+};
 
 use super::{
     packet,
     poller::{Poller, Source},
     protocol::{Answer, Asked, News, Request},
 };
+
+/// How long nobody is listened to at most, after one could not be let in.
+const DEAF: Duration = Duration::from_millis(100);
 
 /// Who waits for an answer: a connection and the number it gave its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +34,8 @@ pub struct Connections {
     listener: OwnedFd,
     all: BTreeMap<u32, OwnedFd>,
     next: u32,
+    /// The listener is not waited for: who stands there could not be let in, and would be reported again at once.
+    deaf: bool,
 }
 
 impl Connections {
@@ -34,18 +43,37 @@ impl Connections {
     pub fn new(listener: OwnedFd, poller: &Poller) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&listener, true)?;
         poller.add(&listener, Source::Listener)?;
-        Ok(Self { listener, all: BTreeMap::new(), next: 0 })
+        Ok(Self { listener, all: BTreeMap::new(), next: 0, deaf: false })
     }
 
     /// Accepts whoever waits and greets them.
     pub fn accept(&mut self, poller: &Poller, hello: &News) {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        while let Ok(connection) = accept_with(&self.listener, flags) {
+        loop {
+            let connection = match accept_with(&self.listener, flags) {
+                Ok(connection) => connection,
+                Err(Errno::INTR | Errno::CONNABORTED) => continue,
+                Err(Errno::AGAIN) => return,
+                // Without a descriptor left, mostly.
+                Err(_) => return self.deaf = poller.remove(&self.listener).is_ok(),
+            };
             let greeted = packet::send(&connection, hello, &[]).is_ok();
             if greeted && poller.add(&connection, Source::Connection(self.next)).is_ok() {
                 self.all.insert(self.next, connection);
                 self.next += 1;
             }
+        }
+    }
+
+    /// How long to wait before somebody who could not be let in is tried again, if there is one.
+    pub fn timeout(&self) -> Option<Duration> {
+        self.deaf.then_some(DEAF)
+    }
+
+    /// Listens again, if that had to be given up: a descriptor may be free now.
+    pub fn listen(&mut self, poller: &Poller) {
+        if self.deaf {
+            self.deaf = poller.add(&self.listener, Source::Listener).is_err();
         }
     }
 

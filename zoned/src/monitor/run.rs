@@ -107,7 +107,10 @@ fn read_plan(path: &Path) -> Result<Plan, Failure> {
 impl Monitor {
     fn watch(&mut self) -> Result<(), Failure> {
         loop {
-            for source in self.poller.wait(self.sessions.timeout()).at("wait for", "events")? {
+            let timeout = [self.sessions.timeout(), self.connections.timeout()].into_iter().flatten().min();
+            let sources = self.poller.wait(timeout).at("wait for", "events")?;
+            self.connections.listen(&self.poller);
+            for source in sources {
                 self.handle(source);
             }
             self.sessions.expire();
@@ -122,9 +125,10 @@ impl Monitor {
                 // are reaped here before that process can be.
                 let record = record.clone();
                 while self.console.as_mut().is_some_and(Console::drain) {}
-                write_record(&self.run, &record).at("write", self.run.exit().display())?;
+                let written = write_record(&self.run, &record).at("write", self.run.exit().display());
+                // A daemon that listens needs no file.
                 self.connections.tell_all(&News::Phase { init: None, phase: Phase::Ended(record) });
-                return Ok(());
+                return written;
             }
         }
     }

@@ -4,7 +4,7 @@ use std::{os::fd::OwnedFd, sync::Arc};
 
 use tokio::sync::mpsc;
 use uuid::Uuid;
-use zoned_api::{API_VERSION, ApiError, INTERFACE, Method, Reply, Verb, ZoneConfig, report::ZoneInfo};
+use zoned_api::{API_VERSION, ApiError, INTERFACE, Method, Reply, Verb, report::ZoneInfo};
 
 use super::{connection::Client, describe::describe, stream::Calls};
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
     zone::{
         check,
         request::{Answer, Arguments, What},
+        warnings,
         zones::{Zones, infos},
     },
 };
@@ -75,7 +76,7 @@ impl Daemon {
                 let status = self.zones.find(&zone)?.status.borrow().clone();
                 plain(Reply::Text { text: status.yaml.to_string() })
             }
-            Method::Verify { yaml } => plain(Reply::Text { text: filled_in(&check(self.host(), &yaml)?)? }),
+            Method::Verify { yaml } => plain(self.verify(&yaml).await?),
             Method::Create { yaml } => {
                 let status = self.zones.create(yaml).await?;
                 plain(Reply::Done { state: Some(status.state), note: None })
@@ -134,6 +135,17 @@ impl Daemon {
 
     fn info(&self, zone: &str) -> Result<ZoneInfo, ApiError> {
         Ok(self.zones.find(zone)?.status.borrow().info())
+    }
+
+    /// A configuration with every default written out, and what there is to say of it.
+    async fn verify(&self, yaml: &str) -> Result<Reply, ApiError> {
+        let config = check(self.host(), yaml)?;
+        let (text, zones) = (config.to_yaml()?, self.zones.all());
+        let warnings = blocking(move || {
+            let zones: Vec<_> = zones.iter().map(|zone| &*zone.config).collect();
+            warnings(&config, &zones)
+        });
+        Ok(Reply::Checked { text, warnings: warnings.await? })
     }
 
     /// What a zone's brand gives its init to stop, in seconds.
@@ -212,11 +224,6 @@ fn service_info() -> Reply {
         url: String::new(),
         interfaces: vec!["org.varlink.service".into(), INTERFACE.into()],
     }
-}
-
-/// A configuration with every default written out.
-fn filled_in(config: &ZoneConfig) -> Result<String, ApiError> {
-    config.to_yaml()
 }
 
 fn plain_verb(verb: Verb) -> Result<What, ApiError> {

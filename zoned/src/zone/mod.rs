@@ -20,7 +20,9 @@ pub mod status;
 mod tear_down;
 pub mod tether;
 pub mod transitions;
+mod warnings;
 mod work;
 pub mod zones;
 
 pub use configure::check;
+pub use warnings::warnings;

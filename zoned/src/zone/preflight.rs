@@ -8,10 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use zoned_api::{
-    ApiError,
-    config::{Device, Fs},
-};
+use zoned_api::{ApiError, ZoneConfig};
 
 use super::{configure, status::Status};
 use crate::{fault::whole, host::Host};
@@ -20,62 +17,65 @@ use crate::{fault::whole, host::Host};
 pub(super) fn check(host: &Host, status: &Status) -> Result<(), ApiError> {
     configure::against_brand(host, &status.config)?;
     host.images.lowers(status.uuid()).map_err(|e| e.to_api())?;
-    sources(&status.config.fs)
-        .and_then(|()| nodes(&status.config.device))
-        .map_err(|why| ApiError::invalid(format!("zone {}: not rebooted: {why}", status.config.zone), hint()))
+    match missing(&status.config).into_iter().next() {
+        None => Ok(()),
+        Some(why) => {
+            Err(ApiError::invalid(format!("zone {}: not rebooted: {why}", status.config.zone), hint()))
+        }
+    }
 }
 
 fn hint() -> Option<String> {
     Some("the zone runs on; put it there or change the configuration with `zonectl set`, then reboot".into())
 }
 
-fn sources(fs: &[Fs]) -> Result<(), String> {
-    fs.iter().enumerate().try_for_each(|(i, fs)| {
-        let mut path = PathBuf::new();
-        for part in Path::new(&fs.source).components() {
-            path.push(part);
-            let seen = symlink_metadata(&path)
-                .map_err(|e| format!("fs[{i}].source: {}: {}", path.display(), whole(&e)))?;
-            if seen.is_symlink() {
-                return Err(format!("fs[{i}].source: {} is a symbolic link", path.display()));
-            }
-        }
-        Ok(())
-    })
+/// What of the host's a configuration names and is not there to be shown in a zone, by its key.
+pub(super) fn missing(config: &ZoneConfig) -> Vec<String> {
+    let sources = config
+        .fs
+        .iter()
+        .enumerate()
+        .filter_map(|(i, fs)| source(&fs.source).err().map(|why| format!("fs[{i}].source: {why}")));
+    let nodes = config.device.iter().enumerate().filter_map(|(i, device)| {
+        node(&device.path).err().map(|why| format!("device[{i}].match: {}: {why}", device.path))
+    });
+    sources.chain(nodes).collect()
 }
 
-fn nodes(devices: &[Device]) -> Result<(), String> {
-    devices.iter().enumerate().try_for_each(|(i, device)| {
-        let fault = |why: String| Err(format!("device[{i}].match: {}: {why}", device.path));
-        match std::fs::metadata(&device.path) {
-            Err(e) => fault(whole(&e)),
-            Ok(seen) if !(seen.file_type().is_char_device() || seen.file_type().is_block_device()) => {
-                fault("is no device".into())
-            }
-            Ok(_) => Ok(()),
+fn source(named: &str) -> Result<(), String> {
+    let mut path = PathBuf::new();
+    for part in Path::new(named).components() {
+        path.push(part);
+        let seen = symlink_metadata(&path).map_err(|e| format!("{}: {}", path.display(), whole(&e)))?;
+        if seen.is_symlink() {
+            return Err(format!("{} is a symbolic link", path.display()));
         }
-    })
+    }
+    Ok(())
+}
+
+fn node(path: &str) -> Result<(), String> {
+    let kind = std::fs::metadata(path).map_err(|e| whole(&e))?.file_type();
+    if kind.is_char_device() || kind.is_block_device() { Ok(()) } else { Err("is no device".into()) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn fs(source: &str) -> Result<(), String> {
-        sources(&[Fs { source: source.into(), target: "/t".into(), options: vec![] }])
-    }
-
     #[test]
     fn what_is_not_there_is_told_by_its_key() {
         let folder = tempfile::tempdir().unwrap();
         let link = folder.path().join("link");
         std::os::unix::fs::symlink("/usr", &link).unwrap();
-        assert_eq!(fs("/usr"), Ok(()));
-        assert!(fs("/usr/nowhere/at/all").unwrap_err().starts_with("fs[0].source: /usr/nowhere: "));
-        assert!(fs(link.to_str().unwrap()).unwrap_err().contains("is a symbolic link"));
-        let node = |path: &str| nodes(&[Device { path: path.into() }]);
-        assert_eq!(node("/dev/null"), Ok(()));
-        assert!(node("/dev/no-such").unwrap_err().starts_with("device[0].match: /dev/no-such: "));
-        assert!(node("/dev/../usr").unwrap_err().contains("is no device"));
+        let missing = |yaml: &str| missing(&ZoneConfig::parse(&format!("zone: a\n{yaml}")).unwrap());
+        let fs = |source: &str| missing(&format!("fs: [{{ source: {source}, target: /t }}]")).join("");
+        assert_eq!(fs("/usr"), "");
+        assert!(fs("/usr/nowhere/at/all").starts_with("fs[0].source: /usr/nowhere: No such file"));
+        assert!(fs(link.to_str().unwrap()).contains("is a symbolic link"));
+        let all = missing("device: [{ match: /dev/null }, { match: /dev/no-such }, { match: /dev/fd }]");
+        assert!(all[0].starts_with("device[1].match: /dev/no-such: "), "{all:?}");
+        assert_eq!(all[1], "device[2].match: /dev/fd: is no device");
+        assert_eq!(all.len(), 2);
     }
 }

@@ -1,0 +1,83 @@
+//! What a configuration that is right names and the host has not: no reason to refuse it, since it may come.
+
+use std::{collections::BTreeMap, fs::metadata};
+
+use zoned_api::{ZoneConfig, ZoneName, config::Image};
+
+use super::preflight;
+use crate::fault::whole;
+
+/// What there is to say of a configuration beside those of the zones there are, a sentence each.
+pub fn warnings(config: &ZoneConfig, zones: &[&ZoneConfig]) -> Vec<String> {
+    let mut all = waiting(config, zones);
+    all.extend(image(config));
+    all.extend(preflight::missing(config));
+    all
+}
+
+/// Zones it waits for that are not there, or that wait for it.
+fn waiting(config: &ZoneConfig, zones: &[&ZoneConfig]) -> Vec<String> {
+    let mut known: BTreeMap<&ZoneName, &[ZoneName]> =
+        zones.iter().map(|zone| (&zone.zone, zone.after.as_slice())).collect();
+    known.insert(&config.zone, &config.after);
+    let unknown = config.after.iter().filter(|name| !known.contains_key(name));
+    let mut all: Vec<_> = unknown.map(|name| format!("after: no zone {name} is there")).collect();
+    if let Some(way) = circle(&config.zone, &known) {
+        let way: Vec<_> = way.iter().map(ToString::to_string).collect();
+        all.push(format!("after: zones wait for each other and boot last: {}", way.join(" after ")));
+    }
+    all
+}
+
+/// The way from a zone back to itself along what each waits for, if there is one.
+fn circle<'z>(zone: &'z ZoneName, known: &BTreeMap<&ZoneName, &'z [ZoneName]>) -> Option<Vec<&'z ZoneName>> {
+    let mut ways = vec![vec![zone]];
+    let mut seen = Vec::new();
+    while let Some(way) = ways.pop() {
+        let after = way.last().and_then(|last| known.get(last)).copied().unwrap_or_default();
+        for next in after {
+            let mut longer = way.clone();
+            longer.push(next);
+            if next == zone {
+                return Some(longer);
+            }
+            if !seen.contains(&next) {
+                seen.push(next);
+                ways.push(longer);
+            }
+        }
+    }
+    None
+}
+
+/// Why its image could not be installed now.
+fn image(config: &ZoneConfig) -> Option<String> {
+    let image = config.root.image.as_ref()?;
+    let (Image::Tar(path) | Image::Dir(path)) = image else { return None };
+    metadata(path).err().map(|e| format!("root.image: {path}: {}", whole(&e)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_there_and_who_waits_for_whom() {
+        let parse = |yaml: &str| ZoneConfig::parse(yaml).unwrap();
+        let (db, log) = (parse("zone: db\nafter: [log]"), parse("zone: log\nafter: [web]"));
+        let of = |yaml: &str| warnings(&parse(yaml), &[&db, &log]);
+        assert!(of("zone: web").is_empty());
+        assert_eq!(of("zone: other\nafter: [db, nobody]"), ["after: no zone nobody is there"]);
+        assert_eq!(
+            of("zone: web\nafter: [db]"),
+            ["after: zones wait for each other and boot last: web after db after log after web"]
+        );
+        // What is kept under its name counts no more.
+        assert!(of("zone: log").is_empty());
+        let all =
+            of("zone: web\nroot: { image: 'tar:/no/such.tar' }\nfs: [{ source: /no/such, target: /a }]");
+        assert!(all[0].starts_with("root.image: /no/such.tar: No such file"), "{all:?}");
+        assert!(all[1].starts_with("fs[0].source: /no: No such file"), "{all:?}");
+        assert!(of("zone: web\nroot: { image: 'dir:/usr' }").is_empty());
+    }
+}
