@@ -4,6 +4,7 @@ mod console;
 mod copy;
 mod exec;
 mod inside;
+mod monitor;
 mod moves;
 mod pause;
 mod persistence;
