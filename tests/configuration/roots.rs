@@ -119,9 +119,12 @@ fn a_root_without_an_init_says_so_when_it_is_booted() {
     let ctx = TestCtx::new();
     let root = root(&ctx);
     ctx.create(&format!("zone: z\nroot: {{ image: 'dir:{}' }}", root.display())).ok();
-    ctx.ok(&["install", "z"]);
+    let hint = "`zonectl set z process.init=none` gives it the built-in init";
+    let said = ctx.ok(&["install", "z"]);
+    assert!(said.contains("init /sbin/init: the root has none") && said.contains(hint), "{said}");
     for verb in ["boot", "boot"] {
-        ctx.zonectl(&[verb, "z"]).refuses(1, "/sbin/init");
+        let said = ctx.zonectl(&[verb, "z"]).refuses(1, "/sbin/init");
+        assert!(said.contains(hint), "{said}");
         let info = ctx.info("z");
         assert_eq!(info["state"], "installed", "{info}");
         assert!(info["reason"].to_string().contains("/sbin/init"), "{info}");

@@ -191,6 +191,14 @@ fn process(inputs: &Inputs<'_>) -> ProcessPlan {
     }
 }
 
+/// The program of its own root that a zone runs first; none if that is the built-in init.
+pub fn own_init(config: &ZoneConfig, profile: &Profile) -> Option<String> {
+    match init(config, profile) {
+        Init::Program { argv } => argv.into_iter().next(),
+        Init::Builtin { .. } => None,
+    }
+}
+
 fn init(config: &ZoneConfig, profile: &Profile) -> Init {
     let process = &config.process;
     let builtin = match process.init.as_deref() {

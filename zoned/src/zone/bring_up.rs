@@ -13,6 +13,7 @@ use tokio::time::sleep;
 use zoned_api::{ApiError, State};
 
 use super::{
+    first,
     launch::{BootError, launch},
     status::Run,
     tear_down::{in_words, tear_down},
@@ -89,7 +90,10 @@ async fn settle(work: &Work, risen: Result<(), BootError>) -> Result<(), ApiErro
     tear_down(work).await?;
     work.keep_history(|history| history.reason = Some(why.clone())).await;
     work.end_in(State::Installed, Some(why.clone()));
-    Err(ApiError::failed(format!("zone {}: cannot boot: {why}", status.config.zone), None))
+    let zone = &status.config.zone;
+    let seen = status.clone();
+    let unbootable = work.blocking(move |host| first::fault(host, &seen).is_some()).await;
+    Err(ApiError::failed(format!("zone {zone}: cannot boot: {why}"), unbootable.then(|| first::hint(zone))))
 }
 
 async fn rise(work: &Work, mut child: Child, booted_ms: u64, until: Until) -> Result<(), BootError> {

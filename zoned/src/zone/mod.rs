@@ -5,6 +5,7 @@ pub mod actor;
 pub mod autoboot;
 mod bring_up;
 mod configure;
+mod first;
 mod halt;
 mod launch;
 pub mod monitors;

@@ -6,10 +6,10 @@
 
 use zoned_api::{ApiError, State, Verb, ZoneConfig, config::Root as RootConfig};
 
-use super::work::Work;
+use super::{first, work::Work};
 use crate::{
     fault::{failed, whole},
-    image::{Cancel, ImageError, InstallError, Stage, Step},
+    image::{Cancel, ImageError, InstallError, Installed, Stage, Step},
     store::record::Root,
 };
 
@@ -38,20 +38,28 @@ pub(super) async fn install(work: &Work, from: Option<String>) -> Result<Option<
         }
     };
     match installed {
-        Ok(installed) => {
-            work.keep_root(Root::Installed {
-                from: installed.describe,
-                layers: installed.layers.iter().map(ToString::to_string).collect(),
-                os: installed.os,
-            })
-            .await?;
-            forget_reason(work).await;
-            work.end_in(State::Installed, None);
-            Ok(None)
-        }
+        Ok(installed) => finish(work, installed).await,
         Err(InstallError { stage: Stage::Source, why }) => Err(not_begun(work, &why).await),
         Err(InstallError { stage: Stage::Unpack, why }) => Err(incomplete(work, Verb::Install, &why).await),
     }
+}
+
+/// Keeps what was installed, and says so if it could not be booted.
+async fn finish(work: &Work, installed: Installed) -> Result<Option<String>, ApiError> {
+    let root = Root::Installed {
+        from: installed.describe,
+        layers: installed.layers.iter().map(ToString::to_string).collect(),
+        os: installed.os,
+    };
+    work.keep_root(root).await?;
+    // An earlier install that could not begin is of no interest any more.
+    if work.status().history.reason.is_some() {
+        work.keep_history(|history| history.reason = None).await;
+    }
+    let status = work.status();
+    let fault = work.blocking(move |host| first::fault(host, &status)).await;
+    work.end_in(State::Installed, None);
+    Ok(fault.map(|fault| format!("{fault}: {}", first::hint(&work.status().config.zone))))
 }
 
 /// Takes the zone's root and data away.
@@ -103,13 +111,6 @@ async fn configure_image(work: &Work, image: String) -> Result<(), ApiError> {
     work.blocking(move |host| host.store.save_config(&uuid, &text)).await.map_err(|e| failed(&e))?;
     work.change(|status| (status.yaml, status.config) = (yaml.into(), std::sync::Arc::new(config)));
     Ok(())
-}
-
-/// An earlier install that could not begin is of no interest any more.
-async fn forget_reason(work: &Work) {
-    if work.status().history.reason.is_some() {
-        work.keep_history(|history| history.reason = None).await;
-    }
 }
 
 /// The zone is configured as before, and says why, unless there is something left to clear away.
