@@ -261,6 +261,32 @@ fn an_install_without_its_source_leaves_the_zone_configured_and_says_why() {
 }
 
 #[test]
+fn an_install_over_a_root_that_is_there_takes_nothing_away() {
+    let mut ctx = TestCtx::new();
+    ctx.create("zone: z").ok();
+    ctx.ok(&["install", "z"]);
+    let uuid = ctx.info("z")["uuid"].as_str().unwrap().to_owned();
+    let kept = ctx.dir.join("lib/datasets").join(&uuid).join("upper/precious");
+    fs::write(&kept, "data").unwrap();
+    // A record from before the install, as out of a backup.
+    ctx.kill_daemon();
+    let path = ctx.dir.join("lib/zones").join(&uuid).join("state.json");
+    let mut record: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    record["root"] = serde_json::json!({ "is": "none" });
+    fs::write(&path, record.to_string()).unwrap();
+    ctx.start_daemon();
+    assert_eq!(ctx.state("z"), "configured");
+    ctx.zonectl(&["install", "z"]).refuses(1, "has a dataset already");
+    assert_eq!(
+        (ctx.state("z").as_str(), fs::read_to_string(&kept).unwrap().as_str()),
+        ("incomplete", "data")
+    );
+    ctx.ok(&["uninstall", "--force", "z"]);
+    assert!(!kept.exists());
+    ctx.finish();
+}
+
+#[test]
 fn two_daemons_never_share_a_run_folder() {
     let mut ctx = TestCtx::new();
     ctx.boot("zone: z");

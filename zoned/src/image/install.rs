@@ -49,7 +49,7 @@ pub struct Installed {
 pub enum Stage {
     /// The source was being read, packed or downloaded: nothing of the zone's was made.
     Source,
-    /// The root was being made.
+    /// The root was being made, or is there already.
     Unpack,
 }
 
@@ -95,23 +95,17 @@ impl Images {
         progress: &dyn Fn(Step),
         cancel: &Cancel,
     ) -> Result<Installed, InstallError> {
-        let source = self.source(zone, root, progress, cancel);
+        if self.datasets.path(&zone).exists() {
+            return Err(InstallError { stage: Stage::Unpack, why: ImageError::Exists(zone) });
+        }
+        let source = self.source(root, progress, cancel);
         let source = source.map_err(|why| InstallError { stage: Stage::Source, why })?;
         let made = self.make(zone, root, &source, ids, progress, cancel);
         made.map_err(|why| InstallError { stage: Stage::Unpack, why })
     }
 
     /// The archive to unpack. Nothing of the zone's is made yet.
-    fn source(
-        &self,
-        zone: Uuid,
-        root: &Root,
-        progress: &dyn Fn(Step),
-        cancel: &Cancel,
-    ) -> Result<Source, ImageError> {
-        if self.datasets.path(&zone).exists() {
-            return Err(ImageError::Exists(zone));
-        }
+    fn source(&self, root: &Root, progress: &dyn Fn(Step), cancel: &Cancel) -> Result<Source, ImageError> {
         // Before anything is downloaded for nothing.
         self.room()?;
         source::source(root, &Request { cache: &self.cache, spool: self.layers.folder(), progress, cancel })

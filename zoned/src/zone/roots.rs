@@ -113,11 +113,9 @@ async fn configure_image(work: &Work, image: String) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// The zone is configured as before, and says why, unless there is something left to clear away.
+/// The zone is configured as before, and says why. Nothing is taken away: nothing was made.
 async fn not_begun(work: &Work, error: &ImageError) -> ApiError {
-    let uuid = work.status().uuid();
-    let cleared = work.blocking(move |host| host.images.uninstall(uuid)).await;
-    if cleared.is_err() || work.keep_root(Root::None).await.is_err() {
+    if work.keep_root(Root::None).await.is_err() {
         return incomplete(work, Verb::Install, error).await;
     }
     let why = whole(error);
