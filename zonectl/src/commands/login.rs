@@ -39,7 +39,7 @@ pub(crate) async fn run(app: &App, args: Args) -> Result<u8> {
 fn as_login(error: anyhow::Error) -> anyhow::Error {
     match error.downcast_ref::<ClientError>() {
         Some(ClientError::Api(ApiError::WrongState { zone, state, hint, .. })) => {
-            hinted(format!("zone {zone}: cannot login while it is {state}"), hint.as_str())
+            hinted(format!("zone {zone}: cannot log in while it is {state}"), hint.as_str())
         }
         _ => error,
     }

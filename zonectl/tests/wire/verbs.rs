@@ -160,7 +160,7 @@ fn a_login_is_called_one() {
     let (_, err, _) = told(&daemon.run(&["login", "web", "ls", "-l"]));
     assert!(err.contains("takes no command\n  try: `zonectl exec web -- ls -l` runs one"), "{err}");
     let (_, err, code) = told(&daemon.run(&["login", "web"]));
-    assert_eq!(err, "zonectl: zone web: cannot login while it is paused\n  try: resume it first\n");
+    assert_eq!(err, "zonectl: zone web: cannot log in while it is paused\n  try: resume it first\n");
     assert_eq!(code, Some(125));
 }
 
