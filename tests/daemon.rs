@@ -252,3 +252,56 @@ fn a_command_that_ends_at_once_is_no_failure_of_a_boot_from_ready() {
     }
     ctx.finish();
 }
+
+/// An init that takes a second to come up, and one to stop.
+const SLOW: &str = "zone: a
+process: { init: /usr/bin/perl, command: [-e, 'sleep 1; $SIG{INT} = $SIG{TERM} = sub { sleep 1; exit 7 }; sleep 1 while 1'] }";
+
+#[test]
+fn an_init_is_asked_to_stop_when_it_can_hear_it() {
+    let ctx = TestCtx::new();
+    ctx.boot(SLOW);
+    let begun = std::time::Instant::now();
+    let said = ctx.ok(&["shutdown", "-t", "20", "a"]);
+    assert!(
+        !said.contains("had not stopped") && begun.elapsed().as_secs() < 10,
+        "{said} {:?}",
+        begun.elapsed()
+    );
+    assert_eq!(ctx.info("a")["last_exit"]["code"], 7, "{}", ctx.info("a"));
+    // A halt breaks in while nobody hears.
+    ctx.ok(&["boot", "a"]);
+    let asked = ctx.command(&["shutdown", "-t", "20", "a"]).stdin(Stdio::null()).spawn();
+    wait::until("it is shutting down", || ctx.state("a") == "shutting-down");
+    ctx.ok(&["halt", "a"]);
+    assert!(!asked.unwrap().wait().unwrap().success());
+    ctx.finish();
+}
+
+#[test]
+fn a_reboot_goes_on_under_the_next_daemon() {
+    let mut ctx = TestCtx::new();
+    ctx.boot(SLOW);
+    let boots = |ctx: &TestCtx| ctx.info("a")["boot"].as_u64().unwrap();
+    for (verb, pause) in
+        [(&["shutdown", "-r", "a"][..], 1500), (&["reboot", "a"][..], 3), (&["reboot", "a"][..], 8)]
+    {
+        let before = boots(&ctx);
+        let mut client = ctx.command(verb).stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(pause));
+        ctx.kill_daemon();
+        client.wait().unwrap();
+        ctx.start_daemon();
+        ctx.wait_state("a", "running");
+        // Killed before it had heard of it, the daemon has nothing to go on with.
+        wait::until("it runs", || ctx.state("a") == "running");
+        let now = boots(&ctx);
+        assert!(now == before + 1 || (now == before && pause < 10), "{verb:?}: {before} {now}");
+    }
+    // It is done: nobody boots it again.
+    ctx.ok(&["halt", "a"]);
+    ctx.kill_daemon();
+    ctx.start_daemon();
+    assert_eq!(ctx.state("a"), "installed");
+    ctx.finish();
+}

@@ -59,12 +59,12 @@ fn brand_and_root_are_fixed_once_installed_and_the_name_while_it_is_up() {
     ctx.zonectl(&["info", "old"]).refuses(1, "no such zone");
     ctx.create("zone: old").ok();
     ctx.ok(&["install", "new"]);
-    let says = "zone new: root cannot be changed while it is installed";
+    let says = "zone new: its root cannot be changed while it is installed";
     ctx.zonectl(&["set", "new", "root={ image: debian:bookworm }"]).refuses(1, says);
     let said = ctx.ok(&["set", "new", "zone=newer"]);
     assert!(said.contains("its name is newer now"), "{said}");
     ctx.ok(&["boot", "newer"]);
-    let says = "zone newer: zone cannot be changed while it is running";
+    let says = "zone newer: its name cannot be changed while it is running";
     ctx.zonectl(&["set", "newer", "zone=new"]).refuses(1, says);
     ctx.ok(&["halt", "newer"]);
     ctx.ok(&["set", "newer", "zone=new"]);

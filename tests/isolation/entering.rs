@@ -47,10 +47,11 @@ fn the_hosts_program_cannot_be_written_even_when_it_runs_itself() {
     let monitor = std::path::Path::new(env!("CARGO_BIN_EXE_zone-attack")).with_file_name("zone-monitor");
     let before = std::fs::metadata(&monitor).unwrap().modified().unwrap();
     let mut attacker = Shell::new(&arena, "a");
-    // The monitor's program reads a plan from the folder it is given: it waits there.
-    attacker.run("mkdir /run/plan && mkfifo /run/plan/plan.json");
-    let mut victim = spawn(&arena, &["exec", "a", "--", "/proc/self/exe", "/run/plan"]);
-    let pid = attacker.find("/proc/self/exe /run/plan");
+    // Its loader is the zone's, and opens what the zone says: it waits there.
+    attacker.run("mkfifo /run/waits");
+    let mut victim =
+        spawn(&arena, &["exec", "-e", "LD_PRELOAD=/run/waits", "a", "--", "/proc/self/exe", "here"]);
+    let pid = attacker.find("/proc/self/exe here");
     let name = attacker.run(&format!("readlink /proc/{pid}/exe")).pop().unwrap_or_default();
     assert!(name.ends_with("zone-monitor"), "{name}: it does not run the monitor's program");
     let write = [format!("openat -100 '/proc/{pid}/exe' 1 0")];

@@ -67,10 +67,33 @@ pub struct History {
     /// What there is to say about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// A reboot that an administrator asked for is under way: what it is done with, and the life of the host it was
+    /// asked in. A daemon that dies in between leaves it to the next one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reboot: Option<Reboot>,
+}
+
+/// A reboot under way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reboot {
+    /// `/proc/sys/kernel/random/boot_id`.
+    pub boot_id: String,
+    /// Number of the boot that is to end.
+    pub boot: u64,
+    /// Seconds its init may take to stop; halted at once if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<u32>,
+}
+
+impl History {
+    /// The reboot that is under way in this life of the host: the boot after it has not begun.
+    pub fn rebooting(&self, boot_id: &str) -> Option<&Reboot> {
+        self.reboot.as_ref().filter(|reboot| reboot.boot_id == boot_id && reboot.boot == self.boot)
+    }
 }
 
 impl Default for History {
     fn default() -> Self {
-        Self { version: VERSION, boot: 0, last_exit: None, reason: None }
+        Self { version: VERSION, boot: 0, last_exit: None, reason: None, reboot: None }
     }
 }

@@ -15,13 +15,15 @@ use zoned_api::{ApiError, State};
 use super::{
     first,
     launch::{BootError, launch},
-    status::Run,
+    preflight,
+    status::{Run, Status},
     tear_down::{in_words, tear_down},
     tether::{Seen, Tether, TetherError},
     work::Work,
 };
 use crate::{
     fault::whole,
+    host::Host,
     monitor::protocol::{Phase, Request},
 };
 
@@ -92,8 +94,16 @@ async fn settle(work: &Work, risen: Result<(), BootError>) -> Result<(), ApiErro
     work.end_in(State::Installed, Some(why.clone()));
     let zone = &status.config.zone;
     let seen = status.clone();
-    let unbootable = work.blocking(move |host| first::fault(host, &seen).is_some()).await;
-    Err(ApiError::failed(format!("zone {zone}: cannot boot: {why}"), unbootable.then(|| first::hint(zone))))
+    let hint = work.blocking(move |host| hint(host, &seen)).await;
+    Err(ApiError::failed(format!("zone {zone}: cannot boot: {why}"), hint))
+}
+
+/// What can be done about a boot that failed, as far as the configuration tells.
+fn hint(host: &Host, status: &Status) -> Option<String> {
+    let missing = preflight::missing(&status.config).into_iter().next();
+    let missing =
+        missing.map(|why| format!("put it there, or change the configuration with `zonectl set` ({why})"));
+    missing.or_else(|| first::fault(host, status).map(|_| first::hint(&status.config.zone)))
 }
 
 async fn rise(work: &Work, mut child: Child, booted_ms: u64, until: Until) -> Result<(), BootError> {

@@ -83,8 +83,12 @@ fn fixed(status: &Status, config: &ZoneConfig) -> Result<(), ApiError> {
     ];
     match keys.into_iter().find(|(_, changed)| *changed) {
         None => Ok(()),
+        Some(("zone", _)) => Err(ApiError::invalid(
+            format!("zone {0}: its name cannot be changed while it is {1}", status.config.zone, status.state),
+            Some(format!("`zonectl halt {}` first; it keeps its root", status.config.zone)),
+        )),
         Some((key, _)) => Err(ApiError::invalid(
-            format!("zone {}: {key} cannot be changed while it is {}", status.config.zone, status.state),
+            format!("zone {}: its {key} cannot be changed while it is {}", status.config.zone, status.state),
             Some("it can while the zone is configured: uninstall it first".into()),
         )),
     }

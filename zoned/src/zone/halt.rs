@@ -1,8 +1,8 @@
 //! From running to installed: at once, by asking, because it ended by itself; and round again.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use zoned_api::{ApiError, State, report::Exit};
 
 use super::{
@@ -15,6 +15,7 @@ use super::{
 use crate::{
     monitor::protocol::{ExitRecord, Request},
     plan::Plan,
+    store::record::Reboot,
 };
 
 /// Stops a zone at once.
@@ -38,11 +39,18 @@ pub(super) async fn shut_down(work: &Work, seconds: Option<u32>) -> Result<Optio
     if let Some(run) = status.run.as_ref().filter(|_| status.state == State::Running) {
         work.step("waiting for its init to stop", None);
         let signal = stop_signal(work).await;
+        let begun = Instant::now();
+        let patience = Duration::from_secs(seconds.into());
+        tokio::select! {
+            () = hears(run.tether.seen().init, signal, patience) => {}
+            _ = run.tether.ended() => {}
+            () = work.cancel.cancelled() => return Err(work.interrupted()),
+        }
         if let Err(e) = run.tether.ask(&Request::Signal { signal }, &[]).await {
             note = Some(format!("its init could not be asked to stop ({e}), so it was halted"));
         } else {
             tokio::select! {
-                ended = timeout(Duration::from_secs(seconds.into()), run.tether.ended()) => if ended.is_err() {
+                ended = timeout(patience.saturating_sub(begun.elapsed()), run.tether.ended()) => if ended.is_err() {
                     note = Some(format!("its init had not stopped after {seconds} s, so it was halted"));
                 },
                 // The halt that interrupts goes on from here.
@@ -60,7 +68,20 @@ pub(super) async fn reboot(work: &Work, seconds: Option<u32>) -> Result<Option<S
     // A zone that could not come back is not stopped.
     let status = work.status();
     work.blocking(move |host| preflight::check(host, &status)).await?;
+    let boot_id = work.host.boot_id.clone();
+    work.keep_history(|history| {
+        history.reboot = Some(Reboot { boot_id, boot: history.boot, timeout: seconds });
+    })
+    .await;
+    let done = down_and_up(work, seconds).await;
+    // Done, failed or broken off: a daemon that comes later has nothing to go on with.
+    work.keep_history(|history| history.reboot = None).await;
+    done
+}
+
+async fn down_and_up(work: &Work, seconds: Option<u32>) -> Result<Option<String>, ApiError> {
     let note = match seconds {
+        _ if work.status().run.is_none() => None,
         Some(_) => shut_down(work, seconds).await?,
         None => halt(work).await.map(|()| None)?,
     };
@@ -86,16 +107,21 @@ pub(super) async fn after_end(
     // The monitor's last word on the socket, or the one it left in a file.
     let record = ended.unwrap_or(left);
     let mut reason = in_words(&record);
-    let again = record.exit == Exit::Rebooted;
+    let asked = work.status().history.rebooting(&work.host.boot_id).is_some();
+    let again = record.exit == Exit::Rebooted || asked;
     if again && !restart {
         reason = "it rebooted itself again and again; boot it by hand to try once more".into();
     }
     rest(work, record.exit, Some(reason)).await;
+    let mut up = Ok(());
     if again && restart && !work.cancel.is_cancelled() {
         work.enter(State::Installed, None);
-        bring_up(work, Until::Running).await?;
+        up = bring_up(work, Until::Running).await;
     }
-    Ok(())
+    if asked {
+        work.keep_history(|history| history.reboot = None).await;
+    }
+    up
 }
 
 /// The zone rests again: installed, or what is kept of its root, which a panic may have left half made.
@@ -104,6 +130,28 @@ async fn rest(work: &Work, exit: Exit, reason: Option<String>) {
     work.keep_history(|history| (history.last_exit, history.reason) = (Some(exit), kept)).await;
     let (state, why) = at_rest(&work.status().record.root);
     work.end_in(state, why.or(reason));
+}
+
+/// Waits until an init would take note of a signal: the first process of a pid namespace never gets one that it has
+/// no handler for (pid_namespaces(7)), and an init that has only just started has none.
+async fn hears(init: Option<u32>, signal: i32, patience: Duration) {
+    let Some(init) = init else { return };
+    let deadline = Instant::now() + patience;
+    while Instant::now() < deadline {
+        let status = std::fs::read_to_string(format!("/proc/{init}/status")).unwrap_or_default();
+        if status.is_empty() || is_heard(&status, signal) {
+            return;
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Whether a process catches a signal, or blocks it to read it from a descriptor (proc_pid_status(5)).
+fn is_heard(status: &str, signal: i32) -> bool {
+    let masks = status.lines().filter_map(|line| line.split_once(':'));
+    let masks = masks.filter(|(key, _)| matches!(*key, "SigCgt" | "SigBlk"));
+    let bit = u32::try_from(signal - 1).ok().and_then(|shift| 1_u64.checked_shl(shift)).unwrap_or(0);
+    masks.filter_map(|(_, mask)| u64::from_str_radix(mask.trim(), 16).ok()).any(|mask| mask & bit != 0)
 }
 
 /// Which signal asks the zone's init to stop everything: of the boot that runs, not of a configuration changed since.

@@ -12,10 +12,11 @@
 use std::{path::Path, sync::Arc};
 
 use uuid::Uuid;
-use zoned_api::{State, report::Exit};
+use zoned_api::{State, Verb, report::Exit};
 
 use super::{
     operation::{Task, Until},
+    request::Arguments,
     run_record::RunRecord,
     status::{Run, Status},
     tether::{Tether, TetherError},
@@ -46,11 +47,21 @@ pub async fn recover(zones: &Arc<Zones>) -> Result<u32, StoreError> {
         }
         let ids = host.store.ids.of(&uuid)?;
         let (status, first) = find(host, Status::at_rest(stored, ids)).await;
+        let first = first.or_else(|| reboot(host, &status));
         running += u32::from(status.run.is_some());
         tracing::info!(zone = %name, state = %status.state, "found");
         zones.start(status, first);
     }
     Ok(running)
+}
+
+/// Goes on with a reboot that an administrator asked for. (Where the boot has ended meanwhile, what comes after its
+/// end is to boot again.)
+fn reboot(host: &Host, status: &Status) -> Option<Task> {
+    let rebooting = status.history.rebooting(&host.boot_id)?;
+    let timeout = rebooting.timeout;
+    matches!(status.state, State::Running | State::Installed)
+        .then_some(Task::Move(Verb::Reboot, Arguments { from: None, timeout }))
 }
 
 /// Looks at what is left of a zone's last boot.
