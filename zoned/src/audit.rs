@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 use uuid::Uuid;
 use zoned_api::report::Leftover;
 
-use crate::{host::Host, mountinfo, zone::zones::Zones};
+use crate::{host::Host, mountinfo, platform::volume, zone::zones::Zones};
 
 /// What there is of zones.
 struct Living {
@@ -48,7 +48,25 @@ pub fn audit(zones: &Zones) -> Vec<Leftover> {
     ids(host, &living, &mut found);
     found.extend(host.metering.leftovers(&living.running));
     images(host, &living, &mut found);
+    volumes(host, &living, &mut found);
     found
+}
+
+/// Loop devices that show the volume of a zone that does not run. They go with the mount of its last boot.
+fn volumes(host: &Host, living: &Living, found: &mut Vec<Leftover>) {
+    let Ok(state) = fs::canonicalize(&host.state_dir) else { return };
+    for (device, file) in volume::devices() {
+        let named = file.parent().and_then(|folder| folder.file_name()).and_then(|name| name.to_str());
+        let runs =
+            named.and_then(|name| name.parse().ok()).is_some_and(|uuid: Uuid| living.running.contains(&uuid));
+        if file.starts_with(&state) && !runs {
+            found.push(leftover(
+                "loop device",
+                format!("{device} ({})", file.display()),
+                named.and_then(uuid_of),
+            ));
+        }
+    }
 }
 
 fn leftover(kind: &str, object: impl Into<String>, uuid: Option<&str>) -> Leftover {

@@ -22,6 +22,7 @@ pub fn examine(host: &Host) -> Vec<Finding> {
         vsyscall(),
         ia32(),
         bootstrap(),
+        quota(),
         sched_ext(),
     ];
     found.extend(crate::metering::Metering::probes());
@@ -186,6 +187,31 @@ fn bootstrap() -> Finding {
             Verdict::Limited,
             "neither mmdebstrap nor debootstrap is installed",
             "image: debian:SUITE does not work; `apt-get install mmdebstrap`",
+        ),
+    }
+}
+
+fn quota() -> Finding {
+    let there = |folder: &str| Path::new(folder).join("mkfs.ext4").is_file();
+    let mkfs = ["/usr/sbin", "/sbin", "/usr/local/sbin"].into_iter().any(there);
+    match (Path::new("/dev/loop-control").exists(), mkfs) {
+        (true, true) => finding(
+            "disk quota",
+            Verdict::Good,
+            "loop devices, mkfs.ext4",
+            "root.quota bounds what a zone writes",
+        ),
+        (false, _) => finding(
+            "disk quota",
+            Verdict::Limited,
+            "no /dev/loop-control; `modprobe loop` may help",
+            "zones with root.quota cannot be installed",
+        ),
+        (true, false) => finding(
+            "disk quota",
+            Verdict::Limited,
+            "mkfs.ext4 is not installed",
+            "zones with root.quota cannot be installed; `apt-get install e2fsprogs`",
         ),
     }
 }

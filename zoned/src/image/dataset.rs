@@ -1,7 +1,8 @@
 //! Datasets: what a zone has written, and on which layers.
 //!
 //! `<state>/datasets/<uuid>/{upper,work,dataset.json}`, reachable by root alone. `upper` and `work` are the
-//! overlay's; files in them have the ids 0..65535 the zone's userland wrote, and are as hostile as that is.
+//! overlay's; files in them have the ids 0..65535 the zone's userland wrote, and are as hostile as that is. With a
+//! quota both are in the file `volume` instead ([`crate::platform::volume`]).
 //! A dataset appears and disappears in one rename.
 
 use std::{
@@ -20,10 +21,26 @@ use super::{
     layers::Layers,
     temp::{self, TempFolder},
 };
-use crate::store::atomic::{self, Keep};
+use crate::{
+    plan::Dataset,
+    platform::volume,
+    store::atomic::{self, Keep},
+};
 
 const STAGING: &str = ".staging-";
 const REMOVING: &str = ".removing-";
+
+/// Its name in a dataset with a quota.
+const VOLUME: &str = "volume";
+
+/// What a zone may write at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// Bytes.
+    pub bytes: u64,
+    /// Files, folders and links; as fits the bytes if none.
+    pub inodes: Option<u64>,
+}
 
 /// What `dataset.json` says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,15 +81,13 @@ impl Datasets {
 
     /// Makes an empty dataset. The layers need not be there yet: to be referred to keeps them from being removed
     /// once they are.
-    pub fn create(&self, zone: &Uuid, parents: &[Digest]) -> Result<(), ImageError> {
+    pub fn create(&self, zone: &Uuid, parents: &[Digest], quota: Option<Quota>) -> Result<(), ImageError> {
         // Not while somebody looks for layers without reference.
         let _lock = self.lock()?;
         let staging = TempFolder::new(&self.folder, STAGING).doing("make a folder in", &self.folder)?;
-        for (name, mode) in [("upper", 0o755), ("work", 0o700)] {
-            let path = staging.path().join(name);
-            DirBuilder::new().create(&path).doing("make", &path)?;
-            // Whatever the umask is: the upper folder's mode is that of the zone's `/`.
-            fs::set_permissions(&path, Permissions::from_mode(mode)).doing("make", &path)?;
+        match quota {
+            Some(quota) => volume::create(&staging.path().join(VOLUME), quota.bytes, quota.inodes)?,
+            None => folders(&staging.path())?,
         }
         let record = DatasetRecord { version: 1, parents: parents.to_vec() };
         let path = staging.path().join("dataset.json");
@@ -82,6 +97,13 @@ impl Datasets {
             true => Ok(()),
             false => Err(ImageError::Exists(*zone)),
         }
+    }
+
+    /// Where a zone writes.
+    pub fn dataset(&self, zone: &Uuid) -> Dataset {
+        let folder = self.path(zone);
+        let volume = folder.join(VOLUME);
+        if volume.exists() { Dataset::Volume(volume) } else { Dataset::Folder(folder) }
     }
 
     /// The layers below a dataset, top first.
@@ -158,6 +180,17 @@ impl Datasets {
     }
 }
 
+/// Makes the overlay's folders.
+fn folders(dataset: &Path) -> Result<(), ImageError> {
+    for (name, mode) in [("upper", 0o755), ("work", 0o700)] {
+        let path = dataset.join(name);
+        DirBuilder::new().create(&path).doing("make", &path)?;
+        // Whatever the umask is: the upper folder's mode is that of the zone's `/`.
+        fs::set_permissions(&path, Permissions::from_mode(mode)).doing("make", &path)?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,8 +218,8 @@ mod tests {
     fn a_layer_lives_as_long_as_somebody_refers_to_it() {
         let (_state, layers, datasets) = ground();
         let (a, b) = (Uuid::new_v4(), Uuid::new_v4());
-        datasets.create(&a, &[digest(1), digest(2)]).unwrap();
-        datasets.create(&b, &[digest(2)]).unwrap();
+        datasets.create(&a, &[digest(1), digest(2)], None).unwrap();
+        datasets.create(&b, &[digest(2)], None).unwrap();
         (1..=3).for_each(|n| make(&layers, n));
         datasets.collect(&layers).unwrap();
         assert!(layers.has(&digest(1)) && layers.has(&digest(2)) && !layers.has(&digest(3)));
@@ -204,7 +237,7 @@ mod tests {
     fn nothing_is_removed_while_a_dataset_cannot_be_read() {
         let (_state, layers, datasets) = ground();
         let zone = Uuid::new_v4();
-        datasets.create(&zone, &[digest(1)]).unwrap();
+        datasets.create(&zone, &[digest(1)], None).unwrap();
         make(&layers, 1);
         fs::write(datasets.path(&zone).join("dataset.json"), "{").unwrap();
         assert!(datasets.collect(&layers).is_err());
@@ -216,8 +249,8 @@ mod tests {
         let (_state, _layers, datasets) = ground();
         let zone = Uuid::new_v4();
         assert!(matches!(datasets.parents(&zone), Err(ImageError::NotInstalled(_))));
-        datasets.create(&zone, &[digest(1)]).unwrap();
-        assert!(matches!(datasets.create(&zone, &[digest(2)]), Err(ImageError::Exists(_))));
+        datasets.create(&zone, &[digest(1)], None).unwrap();
+        assert!(matches!(datasets.create(&zone, &[digest(2)], None), Err(ImageError::Exists(_))));
         assert_eq!(datasets.parents(&zone).unwrap(), [digest(1)]);
         assert!(datasets.stale().is_empty());
     }

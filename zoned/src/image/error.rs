@@ -10,7 +10,7 @@ use uuid::Uuid;
 use zoned_api::ApiError;
 
 use super::archive::{ArchiveError, PackError};
-use crate::fault::whole;
+use crate::{fault::whole, platform::Failure};
 
 /// An operation on images that failed. Nothing it made is left, except where another error says so.
 #[derive(Debug, thiserror::Error)]
@@ -117,6 +117,9 @@ pub enum ImageError {
         /// What it said.
         said: String,
     },
+    /// A volume could not be worked with.
+    #[error(transparent)]
+    Volume(#[from] Failure),
     /// The disk is nearly full.
     #[error("{}: only {free} MiB of the disk are free", shown(path))]
     NoSpace {

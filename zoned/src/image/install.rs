@@ -2,24 +2,31 @@
 
 use std::{
     fs::File,
+    os::fd::AsRawFd,
     path::{Path, PathBuf},
 };
 
 use brands::detect::detect;
 use rustix::fs::fstatvfs;
 use uuid::Uuid;
-use zoned_api::{Leftover, config::Root};
+use zoned_api::{
+    Leftover,
+    config::{Root, Size},
+};
 
 use super::{
     Cancel, Digest, ImageError, RootView, StateIo, Step,
     archive::{Rules, Summary},
-    dataset::Datasets,
+    dataset::{Datasets, Quota},
     layers::Layers,
     source::{self, Request, Source},
     temp,
     worker::{self, Job},
 };
-use crate::plan::IdRange;
+use crate::{
+    plan::{Dataset, IdRange},
+    platform::volume,
+};
 
 /// Space on the disk no install touches, in bytes.
 const RESERVE: u64 = 1 << 30;
@@ -121,7 +128,8 @@ impl Images {
         cancel: &Cancel,
     ) -> Result<Installed, ImageError> {
         // The reference first: from here on nobody takes the layer away.
-        self.datasets.create(&zone, &[source.digest])?;
+        let quota = root.quota.map(|quota| Quota { bytes: quota.0, inodes: root.inodes });
+        self.datasets.create(&zone, &[source.digest], quota)?;
         let made = self.layer(source, ids, progress, cancel).and_then(|()| self.describe(zone, root, source));
         if made.is_err()
             && let Err(e) = self.uninstall(zone)
@@ -210,18 +218,33 @@ impl Images {
         Ok(self.datasets.parents(&zone)?.iter().map(|digest| self.layers.root(digest)).collect())
     }
 
-    /// The folder of a zone's dataset: `upper` and `work` are in it.
-    pub fn dataset(&self, zone: Uuid) -> PathBuf {
-        self.datasets.path(&zone)
+    /// What a zone writes to.
+    pub fn dataset(&self, zone: Uuid) -> Dataset {
+        self.datasets.dataset(&zone)
+    }
+
+    /// Lets a zone that is at rest write as much as its configuration says. A quota never becomes smaller.
+    pub fn grow(&self, zone: Uuid, quota: Option<Size>) -> Result<(), ImageError> {
+        match (self.dataset(zone), quota) {
+            (Dataset::Volume(file), Some(quota)) => Ok(volume::grow(&file, quota.0)?),
+            _ => Ok(()),
+        }
     }
 
     /// A zone's root for reading, as it is mounted: the dataset over the layers, and the host's `/usr` in it if
     /// `sparse`.
     pub fn view(&self, zone: Uuid, sparse: bool) -> Result<RootView, ImageError> {
-        let mut folders = vec![self.dataset(zone).join("upper")];
+        let dataset = self.dataset(zone);
+        let mount = match &dataset {
+            Dataset::Volume(file) => Some(volume::mount(file)?),
+            Dataset::Folder(_) => None,
+        };
+        // The view keeps folders of the mount open, and so the mount.
+        let place = mount.as_ref().map(|mount| PathBuf::from(format!("/proc/self/fd/{}", mount.as_raw_fd())));
+        let mut folders = vec![place.as_deref().unwrap_or(dataset.path()).join("upper")];
         folders.extend(self.lowers(zone)?);
         let usr = sparse.then_some(Path::new("/usr"));
-        RootView::open(&folders, usr).doing("look into", &folders[0])
+        RootView::open(&folders, usr).doing("look into", dataset.path())
     }
 
     /// Folders of ours that belong to no living zone: datasets of others, layers without a dataset, and what
@@ -235,7 +258,7 @@ impl Images {
         let mut left = Vec::new();
         for zone in self.datasets.list().unwrap_or_default() {
             if !living.contains(&zone) {
-                left.push(found("dataset", self.dataset(zone), Some(zone)));
+                left.push(found("dataset", self.datasets.path(&zone), Some(zone)));
             }
         }
         for digest in self.datasets.unused(&self.layers).unwrap_or_default() {

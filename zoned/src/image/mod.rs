@@ -10,7 +10,7 @@
 //! Owns `<state>/layers`, `<state>/datasets` and the cache of bootstrapped archives. Whatever the source, it
 //! becomes an archive first and goes through the same confined unpacking ([`worker`]); nothing is ever copied
 //! into a layer by the daemon itself. Ids on disk are 0..65535 as the userland has them, and nothing is named by
-//! a zone's name. Mounting is none of its business.
+//! a zone's name. Nothing is attached to the host's mounts.
 
 pub mod archive;
 mod child;

@@ -16,7 +16,7 @@ use zoned_api::{
 };
 
 use super::{
-    Cgroups, ConsolePlan, IdRange, Identity, Init, Link, Mask, Mount, MountFlags, Plan, ProcessPlan,
+    Cgroups, ConsolePlan, Dataset, IdRange, Identity, Init, Link, Mask, Mount, MountFlags, Plan, ProcessPlan,
     Provided, RootPlan, RunFolder, VERSION,
 };
 
@@ -49,8 +49,8 @@ pub struct Inputs<'a> {
     pub init_kind: InitKind,
     /// Layers, top first.
     pub lowers: Vec<PathBuf>,
-    /// Folder of its dataset.
-    pub dataset: PathBuf,
+    /// Its dataset.
+    pub dataset: Dataset,
     /// Its groups.
     pub cgroups: Cgroups,
     /// Its run folder.
@@ -234,7 +234,7 @@ mod tests {
             confinement: Confinement { capabilities: CapSet::EMPTY, filter: vec![0; 8] },
             init_kind: InitKind::Systemd,
             lowers: vec!["/l".into()],
-            dataset: "/d".into(),
+            dataset: Dataset::Folder("/d".into()),
             cgroups: Cgroups {
                 zone: "/c".into(),
                 payload: "/c/payload".into(),

@@ -94,13 +94,31 @@ pub struct Cgroups {
     pub v1: Vec<PathBuf>,
 }
 
+/// What a zone writes to. Both hold `upper` and `work`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "path", rename_all = "kebab-case")]
+pub enum Dataset {
+    /// A folder on the host's file system.
+    Folder(PathBuf),
+    /// A file that holds a file system of bounded size.
+    Volume(PathBuf),
+}
+
+impl Dataset {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        let (Self::Folder(path) | Self::Volume(path)) = self;
+        path
+    }
+}
+
 /// The root file system.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootPlan {
     /// Read-only layers, top first.
     pub lowers: Vec<PathBuf>,
-    /// The dataset: holds `upper` and `work`.
-    pub dataset: PathBuf,
+    /// The dataset: what the zone writes.
+    pub dataset: Dataset,
     /// Where the root is assembled, in a mount namespace of its own. An empty folder that never shows anything on the host.
     pub assembly: PathBuf,
 }

@@ -15,5 +15,6 @@ pub mod rootfs;
 pub mod timens;
 pub mod userns;
 pub mod users;
+pub mod volume;
 
 pub use failure::{At, Failure};

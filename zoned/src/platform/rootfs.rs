@@ -21,9 +21,9 @@ use rustix::{
     thread::{CapabilitiesSecureBits, set_capabilities_secure_bits},
 };
 
-use super::{At, Failure};
+use super::{At, Failure, volume};
 use crate::{
-    plan::{IdRange, RootPlan},
+    plan::{Dataset, IdRange, RootPlan},
     sys::{
         identity::set_fs_ids,
         mount::{Attributes, set_attributes},
@@ -53,7 +53,16 @@ pub fn shifted_at(
 ) -> Result<OwnedFd, Failure> {
     let flags =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
-    let tree = open_tree(&place, "", flags).at("clone", path.display())?;
+    shift(open_tree(&place, "", flags).at("clone", path.display())?, path, userns, attributes)
+}
+
+/// Shifts the ids of a detached mount that has not been shifted yet.
+fn shift(
+    tree: OwnedFd,
+    path: &Path,
+    userns: impl AsFd,
+    attributes: MountAttrFlags,
+) -> Result<OwnedFd, Failure> {
     let change = Attributes { set: attributes.bits().into(), idmap: Some(userns.as_fd()), recursive: false };
     set_attributes(tree.as_fd(), change)
         .at("shift the ids of", path.display())
@@ -81,12 +90,16 @@ pub fn assemble(plan: &RootPlan, tag: &str, userns: impl AsFd) -> Result<Assembl
         fsconfig_set_fd(&overlay, "lowerdir+", &layer).at("add layer", lower.display())?;
         spent.push(layer);
     }
-    let dataset = shifted(&plan.dataset, &userns, MountAttrFlags::empty())?;
+    let dataset = match &plan.dataset {
+        Dataset::Folder(folder) => shifted(folder, &userns, MountAttrFlags::empty())?,
+        Dataset::Volume(file) => shift(volume::mount(file)?, file, &userns, MountAttrFlags::empty())?,
+    };
     for (key, name) in [("upperdir", "upper"), ("workdir", "work")] {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = openat(&dataset, name, flags, Mode::empty());
-        let folder = folder.at("open", plan.dataset.join(name).display())?;
-        fsconfig_set_fd(&overlay, key, &folder).at("use", plan.dataset.join(name).display())?;
+        let shown = plan.dataset.path().join(name);
+        let folder = folder.at("open", shown.display())?;
+        fsconfig_set_fd(&overlay, key, &folder).at("use", shown.display())?;
     }
     spent.push(dataset);
     // Inode numbers as the layers have them: 32-bit programs cannot read the long ones (overlayfs.rst, xino).

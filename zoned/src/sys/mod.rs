@@ -6,6 +6,7 @@ pub mod files;
 pub mod identity;
 pub mod keyring;
 pub mod limits;
+pub mod loop_device;
 pub mod mount;
 pub mod namespace;
 pub mod net;

@@ -4,7 +4,7 @@
 //! takes effect with the next boot.
 
 use uuid::Uuid;
-use zoned_api::{ApiError, State, ZoneConfig};
+use zoned_api::{ApiError, State, ZoneConfig, config::Root};
 
 use super::{request::What, status::Status};
 use crate::{
@@ -79,8 +79,13 @@ fn fixed(status: &Status, config: &ZoneConfig) -> Result<(), ApiError> {
         // At rest nothing but the configuration knows the name.
         ("zone", config.zone != status.config.zone && status.state != State::Installed),
         ("brand", config.brand != status.config.brand),
-        ("root", config.root != status.config.root),
+        ("root", config.root != status.config.root && !grows(&status.config.root, &config.root)),
     ];
+    let smaller = config.root.quota < status.config.root.quota && config.root.quota.is_some();
+    let hint = match smaller {
+        true => "a quota can grow, and cannot become smaller while there is data below it",
+        false => "it can while the zone is configured: uninstall it first",
+    };
     match keys.into_iter().find(|(_, changed)| *changed) {
         None => Ok(()),
         Some(("zone", _)) => Err(ApiError::invalid(
@@ -89,7 +94,13 @@ fn fixed(status: &Status, config: &ZoneConfig) -> Result<(), ApiError> {
         )),
         Some((key, _)) => Err(ApiError::invalid(
             format!("zone {}: its {key} cannot be changed while it is {}", status.config.zone, status.state),
-            Some("it can while the zone is configured: uninstall it first".into()),
+            Some(hint.into()),
         )),
     }
+}
+
+/// Whether all that changes of a root is that its quota becomes larger.
+fn grows(before: &Root, now: &Root) -> bool {
+    before.quota.is_some_and(|quota| now.quota > Some(quota))
+        && Root { quota: before.quota, ..now.clone() } == *before
 }

@@ -135,6 +135,7 @@ fn make_plan(
     let (profile, confinement) =
         host.brands.confinement(&status.config).map_err(|e| BootError::Plan(e.to_string()))?;
     let uuid = status.uuid();
+    host.images.grow(uuid, status.config.root.quota)?;
     let plan = plan::build::plan(&plan::build::Inputs {
         config: &status.config,
         identity,

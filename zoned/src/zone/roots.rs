@@ -102,7 +102,7 @@ async fn configure_image(work: &Work, image: String) -> Result<(), ApiError> {
     if status.config.root.image.as_ref() == Some(&image) {
         return Ok(());
     }
-    let root = RootConfig { sparse: false, image: Some(image) };
+    let root = RootConfig { sparse: false, image: Some(image), ..status.config.root.clone() };
     let root = serde_json::to_string(&root).map_err(|e| failed(&e))?;
     // JSON is YAML.
     let yaml = ZoneConfig::set(&status.yaml, &[("root".to_owned(), root)].into())?;

@@ -38,7 +38,7 @@ fn a_tar_archive_becomes_a_layer_with_the_ids_it_has() {
         assert_eq!(fs::metadata(ground.path(folder)).unwrap().permissions().mode() & 0o777, 0o700);
     }
     let dataset = ground.images.dataset(zone);
-    assert!(dataset.join("upper").is_dir() && dataset.join("work").is_dir());
+    assert!(dataset.path().join("upper").is_dir() && dataset.path().join("work").is_dir());
 
     assert!(matches!(ground.install(zone, None), Err(ImageError::Exists(_))));
     ground.assert_clean(&[zone], 1);

@@ -56,7 +56,7 @@ impl Ground {
         cancel: &Cancel,
         watch: impl Fn(&Step),
     ) -> Result<Installed, ImageError> {
-        let root = Root { sparse: image.is_none(), image };
+        let root = Root { sparse: image.is_none(), image, quota: None, inodes: None };
         let progress = |step: Step| {
             watch(&step);
             self.steps.lock().unwrap().push(step);

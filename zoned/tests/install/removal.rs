@@ -14,7 +14,7 @@ fn uninstall_takes_whatever_the_zone_has_made() {
     let zone = Uuid::new_v4();
     ground.install(zone, ground.tar("a.tar", &archive(1))).unwrap();
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
-    let upper = ground.images.dataset(zone).join("upper");
+    let upper = ground.images.dataset(zone).path().join("upper");
     let mut here = rustix::fs::openat(rustix::fs::CWD, &upper, flags, Mode::empty()).unwrap();
     symlink("/etc", upper.join("link")).unwrap();
     for depth in 0..5000 {

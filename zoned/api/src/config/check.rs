@@ -2,8 +2,14 @@
 
 use std::path::Path;
 
-use super::{FsOption, ZoneConfig};
+use super::{FsOption, Size, ZoneConfig};
 use crate::error::ApiError;
+
+/// Least quota: the file system's own journal and tables take about half of it.
+const LEAST_QUOTA: Size = Size(16 << 20);
+
+/// Least number of inodes: the first boot makes some dozens of folders.
+const LEAST_INODES: u64 = 256;
 
 impl ZoneConfig {
     /// What only the whole configuration can tell. Looks at nothing outside of it.
@@ -21,6 +27,7 @@ impl ZoneConfig {
                 "write { sparse: true } or { image: debian:bookworm }",
             );
         }
+        self.check_quota()?;
         if let Some(host) = &self.hostname {
             let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
             let edge = host.starts_with(['-', '.']) || host.ends_with(['-', '.']);
@@ -86,6 +93,32 @@ impl ZoneConfig {
             }
         }
         self.check_process()
+    }
+
+    fn check_quota(&self) -> Result<(), ApiError> {
+        let bad = |key: &str, why: String, hint: &str| {
+            Err(ApiError::invalid(format!("configuration: root.{key}: {why}"), Some(hint.to_owned())))
+        };
+        let Some(quota) = self.root.quota else {
+            return match self.root.inodes {
+                Some(_) => bad("inodes", "nothing counts them without a quota".into(), "give root.quota too"),
+                None => Ok(()),
+            };
+        };
+        if quota < LEAST_QUOTA {
+            let why = format!("{quota} is too little for a file system; {LEAST_QUOTA} is the least");
+            return bad("quota", why, "give a size like 512M or 10G, or take the key away");
+        }
+        if quota.0 % 4096 != 0 {
+            return bad("quota", format!("{quota} is no multiple of 4096"), "give it in K, M, G or T");
+        }
+        // ext4 has no more than one for each block, and needs some itself.
+        if let Some(inodes) = self.root.inodes.filter(|n| !(LEAST_INODES..=quota.0 / 4096).contains(n)) {
+            let why =
+                format!("{inodes} is not between {LEAST_INODES} and one for each 4096 bytes of the quota");
+            return bad("inodes", why, "give another number, or take the key away");
+        }
+        Ok(())
     }
 
     /// Each is mounted in its turn: a later one at or above an earlier one would hide it.

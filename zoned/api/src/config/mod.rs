@@ -6,6 +6,7 @@
 mod check;
 mod parse;
 mod set;
+pub mod size;
 mod wording;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::size::Size;
 use crate::name::ZoneName;
 
 /// Largest configuration text accepted, in bytes.
@@ -70,11 +72,18 @@ pub struct Root {
     /// An image, unpacked once and shared: `debian:SUITE`, `tar:FILE` or `dir:PATH` (absolute paths on the host).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<Image>,
+    /// Most the zone may write, in bytes or with K, M, G or T behind the number; what the host's disk has if none.
+    /// Given before the install, it can grow later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<Size>,
+    /// Most files, folders and links the zone may make; as fits the quota if none. Given before the install.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inodes: Option<u64>,
 }
 
 impl Default for Root {
     fn default() -> Self {
-        Root { sparse: true, image: None }
+        Root { sparse: true, image: None, quota: None, inodes: None }
     }
 }
 

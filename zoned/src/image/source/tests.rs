@@ -29,7 +29,7 @@ impl Ground {
         let spool = self.top.path();
         let progress = |step| self.steps.lock().unwrap().push(step);
         let request = Request { cache: spool, spool, progress: &progress, cancel: &self.cancel };
-        source(&Root { sparse: image.is_none(), image }, &request)
+        source(&Root { sparse: image.is_none(), image, quota: None, inodes: None }, &request)
     }
 
     fn dir(&self, name: &str) -> Result<Source, ImageError> {
