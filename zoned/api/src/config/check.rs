@@ -85,6 +85,7 @@ impl ZoneConfig {
                 );
             }
         }
+        self.check_limits()?;
         self.check_process()
     }
 

@@ -4,6 +4,7 @@
 //! what only the whole can tell; `set` changes single keys of a text. None of them looks at the host.
 
 mod check;
+mod limits;
 mod parse;
 mod set;
 mod wording;
@@ -14,6 +15,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::name::ZoneName;
+
+pub use limits::{Cpu, CpuSet, DEFAULT_SHARES, DEFAULT_WEIGHT, Io, Limits, Memory, Size, Tasks};
 
 /// Largest configuration text accepted, in bytes.
 pub const MAX_TEXT: usize = 256 * 1024;
@@ -54,6 +57,18 @@ pub struct ZoneConfig {
     #[serde(default = "default_limitpriv", skip_serializing_if = "is_default_limitpriv")]
     #[schemars(extend("examples" = [["default", "!net_raw"]]))]
     pub limitpriv: Vec<String>,
+    /// What it may take of the CPUs.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub cpu: Cpu,
+    /// What it may take of the memory.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub memory: Memory,
+    /// How many processes and threads it may have.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub tasks: Tasks,
+    /// What it may take of the disks.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub io: Io,
     /// What runs in the zone.
     #[serde(default, skip_serializing_if = "is_default")]
     pub process: Process,
