@@ -81,7 +81,6 @@ fn of_zone(host: &Host, zone: &Status, scale: &Scale, mut stat: ZoneStat) -> Zon
     stat.memory = taken.memory.map(|bytes| MemoryStat {
         bytes,
         limit: config.memory.limit.map(|size| size.0),
-        hits: taken.memory_hits.unwrap_or(0),
         oom_kills: taken.oom_kills.unwrap_or(0),
     });
     stat.io =

@@ -40,8 +40,6 @@ pub struct MemoryStat {
     /// The limit, bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
-    /// Times that it was at its limit and memory had to be reclaimed.
-    pub hits: u64,
     /// Processes killed for want of memory.
     pub oom_kills: u64,
 }

@@ -129,8 +129,6 @@ pub struct Taken {
     pub memory: Option<u64>,
     /// Processes killed for want of memory.
     pub oom_kills: Option<u64>,
-    /// Times that memory was at its limit.
-    pub memory_hits: Option<u64>,
     /// Tasks now.
     pub tasks: Option<u64>,
     /// Forks refused at the limit.
@@ -240,16 +238,10 @@ impl Tree {
 
     /// What a boot has taken. A dozen small files that the kernel answers without adding anything up.
     pub fn taken(&self, tag: &str) -> Taken {
-        let memory_hits = match self.version(Controller::Memory) {
-            Some(Version::One) => self.number(Controller::Memory, tag, "memory.failcnt"),
-            Some(Version::Two) => self.count(Controller::Memory, tag, "memory.events", "max"),
-            None => None,
-        };
         let (read, written) = self.moved(tag).unzip();
         Taken {
             memory: self.memory(tag),
             oom_kills: self.count(Controller::Memory, tag, self.kills_file(), "oom_kill"),
-            memory_hits,
             tasks: self.tasks(tag),
             task_hits: self.count(Controller::Pids, tag, "pids.events", "max"),
             read,
