@@ -154,7 +154,7 @@ fn a_cap_is_kept_to() {
         println!("a cap of 0.5: {said}");
         assert!(off.iter().all(|off| *off < 2.0), "more than its cap: {said}");
         if off.iter().all(|off| *off > -2.0) {
-            assert!(ctx.ok(&["info", "a"]).contains("times held back"));
+            assert!(ctx.ok(&["info", "a"]).contains("periods held back"));
             drop(busy);
             return ctx.finish();
         }

@@ -83,16 +83,16 @@ fn limits(limits: &[LimitUse]) -> String {
     text
 }
 
-/// What is used of a limit and what came of it: `34.2M used, 2 processes killed`.
+/// What is used of a limit and what came of it: `34.2M used, processes killed: 2`.
 fn notes(LimitUse { key, used, hits, .. }: &LimitUse) -> String {
     let shown = |n: u64| if key.starts_with("memory.") { units::size(n) } else { n.to_string() };
     let used = used.map(|n| format!("{} used", shown(n)));
     let happened = match key.as_str() {
-        "memory.limit" => "processes killed",
-        "tasks.max" => "forks refused",
-        _ => "times held back",
+        "memory.limit" => "processes killed:",
+        "tasks.max" => "forks refused:",
+        _ => "periods held back:",
     };
-    let hits = hits.filter(|n| *n > 0).map(|n| format!("{n} {happened}"));
+    let hits = hits.filter(|n| *n > 0).map(|n| format!("{happened} {n}"));
     used.into_iter().chain(hits).collect::<Vec<_>>().join(", ")
 }
 
@@ -127,7 +127,7 @@ mod tests {
         ]);
         assert_eq!(
             shown,
-            "limits     cpu.shares    300\n           memory.limit  64M  1.00M used, 2 processes killed\n           \
+            "limits     cpu.shares    300\n           memory.limit  64M  1.00M used, processes killed: 2\n           \
              tasks.max       8  8 used\n"
         );
         assert_eq!(limits(&[]), "");

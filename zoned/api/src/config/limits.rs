@@ -41,6 +41,7 @@ const MAX_TASKS: u64 = 4 << 20;
 /// CPU.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(extend("examples" = [{ "shares": 300, "cap": 1.5, "cpus": "0-1" }]))]
 pub struct Cpu {
     /// Shares of the CPUs, 1 to 10000 and 100 if not given: of two busy zones one with 200 gets twice what one with
     /// 100 gets. 0: only what nobody else wants.
@@ -57,6 +58,7 @@ pub struct Cpu {
 /// Memory. A size is a number of bytes, or one with K, M, G or T (powers of 1024) behind it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(extend("examples" = [{ "limit": "512M" }]))]
 pub struct Memory {
     /// Most memory, with what the kernel keeps for the zone; beyond it processes of the zone are killed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -72,6 +74,7 @@ pub struct Memory {
 /// Tasks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(extend("examples" = [{ "max": 1024 }]))]
 pub struct Tasks {
     /// Most processes and threads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -81,6 +84,7 @@ pub struct Tasks {
 /// Input and output of block devices.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(extend("examples" = [{ "weight": 100 }]))]
 pub struct Io {
     /// Weight against other zones on the same device, 1 to 1000; 100 if not given. Needs a device with the scheduler
     /// bfq or with io.cost.
@@ -165,7 +169,7 @@ fn refuse(key: &str, why: Option<String>, hint: &str) -> Result<(), ApiError> {
 
 /// A number or a text: YAML takes `0` for one and `0-1` for the other.
 #[derive(Serialize, Deserialize, JsonSchema)]
-#[serde(untagged, expecting = "a number, or text")]
+#[serde(untagged, expecting = "a number or text is wanted, like 512M or 0-3")]
 pub enum Scalar {
     /// A number.
     Number(u64),
