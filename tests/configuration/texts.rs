@@ -24,7 +24,7 @@ const BAD: &[(&str, &str)] = &[
     // Keys that are not there.
     ("zone: a\nautobot: true", "line 2, column 1: unknown field `autobot`"),
     ("zone: a\nroot: { sparse: true, quota: 10G }", "unknown field `quota`"),
-    ("zone: a\nmemory: { limit: 512M }", "unknown field `memory`"),
+    ("zone: a\nmemory: { limits: 512M }", "unknown field `limits`"),
     ("zone: a\nfs: [{ source: /a, target: /b, option: [ro] }]", "unknown field `option`"),
     ("zone: a\nprocess: { command: [x], exec: y }", "unknown field `exec`"),
     ("autoboot: true", "missing field `zone`"),
@@ -181,7 +181,8 @@ fn verify_fills_in_defaults_and_the_schema_knows_every_key() {
     assert_eq!(run_with(ctx.command(&["verify", "-"]), filled.as_bytes()).ok(), filled);
     let schema: serde_json::Value = serde_json::from_str(&ctx.ok(&["schema"])).unwrap();
     let keys = schema["properties"].as_object().unwrap();
-    let known = "zone brand autoboot order after hostname root fs device limitpriv process";
+    let known =
+        "zone brand autoboot order after hostname root fs device limitpriv cpu memory tasks io process";
     assert_eq!(keys.len(), known.split(' ').count(), "{keys:?}");
     assert!(known.split(' ').all(|key| keys.contains_key(key)), "{keys:?}");
     assert_eq!(schema["additionalProperties"], false);

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use zoned_api::{
     ZoneStat,
-    stat::{CpuStat, ProcessStat},
+    stat::{CpuStat, Entitlement, IoStat, ProcessStat},
 };
 
 /// Figures of one zone over an interval.
@@ -31,6 +31,14 @@ pub(crate) struct Rates {
     pub(crate) wait_p99_us: Option<u64>,
     /// Tasks at the end of the interval.
     pub(crate) tasks: Option<u64>,
+    /// Memory at the end of the interval, bytes.
+    pub(crate) memory_bytes: Option<u64>,
+    /// Bytes read from block devices, a second.
+    pub(crate) read_per_s: Option<f64>,
+    /// Bytes written to block devices, a second.
+    pub(crate) written_per_s: Option<f64>,
+    /// What it may take of the CPUs.
+    pub(crate) entitlement: Option<Entitlement>,
     /// Forks a second.
     pub(crate) forks_per_s: f64,
     /// Execs a second.
@@ -49,6 +57,10 @@ impl Rates {
         let rate = |new: u64, old: u64| new.saturating_sub(old) as f64 / seconds;
         let cores = rate(new.cpu.usage_ns, cpu.usage_ns) / 1e9;
         let before = if reset { Some(0) } else { old.cpu.cgroup_usage_ns };
+        let moved = |bytes: fn(&IoStat) -> u64| {
+            let before = if reset { Some(0) } else { old.io.as_ref().map(bytes) };
+            Some(rate(bytes(new.io.as_ref()?), before?))
+        };
         let waits = minus(&new.cpu.wait_log2_us, &cpu.wait_log2_us);
         Some(Self {
             zone: new.zone.clone(),
@@ -62,6 +74,10 @@ impl Rates {
             wait_p50_us: percentile(&waits, 50),
             wait_p99_us: percentile(&waits, 99),
             tasks: new.processes.tasks,
+            memory_bytes: new.memory.as_ref().map(|memory| memory.bytes),
+            read_per_s: moved(|io| io.read_bytes),
+            written_per_s: moved(|io| io.written_bytes),
+            entitlement: new.entitlement.clone(),
             forks_per_s: rate(new.processes.forks, processes.forks),
             execs_per_s: rate(new.processes.execs, processes.execs),
         })
@@ -103,6 +119,9 @@ mod tests {
                 ..CpuStat::default()
             },
             processes: ProcessStat { tasks: Some(4), forks, ..ProcessStat::default() },
+            memory: None,
+            io: Some(IoStat { read_bytes: usage_ms << 10, written_bytes: 0 }),
+            entitlement: None,
         }
     }
 
@@ -112,6 +131,7 @@ mod tests {
         assert_eq!((rates.seconds, rates.cores, rates.host_percent), (4.0, 1.5, 75.0));
         assert_eq!((rates.cgroup_cores, rates.forks_per_s, rates.waiting), (Some(1.5), 1.0, 0.75));
         assert_eq!((rates.wait_p50_us, rates.tasks), (Some(2), Some(4)));
+        assert_eq!((rates.read_per_s, rates.memory_bytes), (Some(1500.0 * 1024.0), None));
         assert_eq!(Rates::between(&reading(10, 0, 0), &reading(10, 0, 0), 2), None);
     }
 

@@ -3,6 +3,8 @@
 //! Looks, and where looking does not tell, tries in a way that leaves nothing. Decides nothing: whoever needs a
 //! feature probes for it itself.
 
+mod limits;
+
 use std::{fs, path::Path, sync::PoisonError};
 
 use zoned_api::report::{Finding, Verdict};
@@ -25,6 +27,7 @@ pub fn examine(host: &Host) -> Vec<Finding> {
         quota(),
         sched_ext(),
     ];
+    found.extend(limits::examine(host));
     found.extend(crate::metering::Metering::probes());
     let unreadable = host.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
     found.extend(unreadable.iter().map(|why| {

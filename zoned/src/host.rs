@@ -10,8 +10,14 @@ use uuid::Uuid;
 use zoned_api::{ApiError, ZoneName};
 
 use crate::{
-    brand::Brands, events::Journal, image::Images, metering::Metering, plan::RunFolder,
-    platform::cgroup::Tree, store::Store, zone::monitors::Monitors,
+    brand::Brands,
+    events::Journal,
+    image::Images,
+    metering::Metering,
+    plan::RunFolder,
+    platform::cgroup::Tree,
+    store::Store,
+    zone::{limits::Keeper, monitors::Monitors},
 };
 
 /// What all zones share. One per daemon, behind an `Arc`.
@@ -37,6 +43,8 @@ pub struct Host {
     pub images: Images,
     /// Slots, figures and process events.
     pub metering: Metering,
+    /// Limits of zones that run.
+    pub limits: Keeper,
     /// What happened.
     pub journal: Journal,
     /// Which name is whose.

@@ -226,8 +226,12 @@ fn convert(figures: &ebpf::Figures) -> (CpuStat, ProcessStat) {
         wait_ns: figures.wait_ns,
         wait_log2_us: figures.wait_log2_us.to_vec(),
     };
-    let processes =
-        ProcessStat { tasks: None, forks: figures.forks, execs: figures.execs, exits: figures.exits };
+    let processes = ProcessStat {
+        forks: figures.forks,
+        execs: figures.execs,
+        exits: figures.exits,
+        ..ProcessStat::default()
+    };
     (cpu, processes)
 }
 

@@ -2,27 +2,30 @@
 //!
 //! Reads only; every reader gets the same figures, none keeps any.
 
+use std::sync::Arc;
+
 use uuid::Uuid;
 use zoned_api::{
-    ApiError, ZoneStat,
-    stat::{CpuStat, ProcessStat, WAIT_BUCKETS},
+    ApiError, State, ZoneStat,
+    stat::{IoStat, MemoryStat, WAIT_BUCKETS},
 };
 
 use crate::{
     host::Host,
-    zone::{status::Status, zones::Zones},
+    zone::{limits::entitlement, status::Status, zones::Zones},
 };
 
 /// Figures of one zone, or of `global` and all zones by name.
 pub fn collect(zones: &Zones, of: Option<Uuid>) -> Result<Vec<ZoneStat>, ApiError> {
     let host = &zones.host;
     let all = zones.all();
+    let scale = Scale::of(host, &all);
     let at_ns = monotonic_ns();
     let mut figures = host.metering.figures()?;
     let mut stats = Vec::new();
     if of.is_none() {
         let (cpu, processes) = figures.remove(&None).unwrap_or_default();
-        stats.push(ZoneStat { zone: "global".into(), state: None, at_ns, cpu, processes });
+        stats.push(ZoneStat { cpu, processes, ..blank("global".into(), at_ns) });
     }
     for zone in all.iter().filter(|z| of.is_none_or(|uuid| z.uuid() == uuid)) {
         // A zone that does not run has taken nothing since it was booted: it was not.
@@ -30,19 +33,60 @@ pub fn collect(zones: &Zones, of: Option<Uuid>) -> Result<Vec<ZoneStat>, ApiErro
             Some(_) => figures.remove(&Some(zone.uuid())).unwrap_or_default(),
             None => Default::default(),
         };
-        stats.push(of_zone(host, zone, at_ns, cpu, processes));
+        stats.push(of_zone(
+            host,
+            zone,
+            &scale,
+            ZoneStat { cpu, processes, ..blank(zone.config.zone.to_string(), at_ns) },
+        ));
     }
     Ok(stats)
 }
 
-fn of_zone(host: &Host, zone: &Status, at_ns: u64, mut cpu: CpuStat, mut processes: ProcessStat) -> ZoneStat {
-    if zone.run.is_some() {
-        let tag = zone.identity().tag();
-        cpu.cgroup_usage_ns = host.tree.usage_ns(&tag);
-        processes.tasks = host.tree.tasks(&tag);
+/// What a zone's part is a part of.
+struct Scale {
+    /// Shares of all zones that run.
+    shares: u64,
+    /// CPUs that zones may use.
+    cpus: usize,
+}
+
+impl Scale {
+    fn of(host: &Host, all: &[Arc<Status>]) -> Self {
+        let running = all.iter().filter(|zone| zone.state == State::Running);
+        Self {
+            shares: running.map(|zone| zone.config.cpu.counted_shares()).sum(),
+            cpus: host.tree.cpus().count(),
+        }
     }
-    cpu.wait_log2_us.resize(WAIT_BUCKETS, 0);
-    ZoneStat { zone: zone.config.zone.to_string(), state: Some(zone.state), at_ns, cpu, processes }
+}
+
+fn blank(zone: String, at_ns: u64) -> ZoneStat {
+    let (cpu, processes) = Default::default();
+    ZoneStat { zone, state: None, at_ns, cpu, processes, memory: None, io: None, entitlement: None }
+}
+
+fn of_zone(host: &Host, zone: &Status, scale: &Scale, mut stat: ZoneStat) -> ZoneStat {
+    stat.state = Some(zone.state);
+    stat.cpu.wait_log2_us.resize(WAIT_BUCKETS, 0);
+    if zone.run.is_none() {
+        return stat;
+    }
+    let tag = zone.identity().tag();
+    let (config, taken) = (&zone.config, host.tree.taken(&tag));
+    stat.cpu.cgroup_usage_ns = host.tree.usage_ns(&tag);
+    stat.processes.tasks = taken.tasks;
+    stat.processes.max = config.tasks.max;
+    stat.processes.refused = taken.task_hits.unwrap_or(0);
+    stat.memory = taken.memory.map(|bytes| MemoryStat {
+        bytes,
+        limit: config.memory.limit.map(|size| size.0),
+        oom_kills: taken.oom_kills.unwrap_or(0),
+    });
+    stat.io =
+        taken.read.zip(taken.written).map(|(read_bytes, written_bytes)| IoStat { read_bytes, written_bytes });
+    stat.entitlement = Some(entitlement(config, scale.shares, scale.cpus));
+    stat
 }
 
 fn monotonic_ns() -> u64 {

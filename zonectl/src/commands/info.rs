@@ -1,7 +1,10 @@
 //! `zonectl info`.
 
 use anyhow::Result;
-use zoned_api::{ZoneInfo, report::Exit};
+use zoned_api::{
+    ZoneInfo,
+    report::{Exit, LimitUse},
+};
 
 use super::{App, list};
 use crate::{
@@ -55,11 +58,42 @@ fn describe(info: &ZoneInfo, now_ms: u64) -> Result<String> {
     for (name, value) in lines.into_iter().filter_map(|(name, value)| Some((name, value?))) {
         text.push_str(&format!("{name:<11}{}\n", escape::message(&value).replace("\n  ", "\n           ")));
     }
+    text.push_str(&limits(&info.limits));
     text.push_str("configuration\n");
     for line in info.config.to_yaml()?.lines() {
         text.push_str(&format!("  {}\n", escape::line(line)));
     }
     Ok(text)
+}
+
+/// A line for each limit that is in force, with what is used of it and what came of it.
+fn limits(limits: &[LimitUse]) -> String {
+    if limits.is_empty() {
+        return String::new();
+    }
+    let key = limits.iter().map(|l| l.key.len()).max().unwrap_or(0);
+    let value = limits.iter().map(|l| l.limit.len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for (at, limit) in limits.iter().enumerate() {
+        let head = if at == 0 { "limits" } else { "" };
+        let (name, given, notes) = (&limit.key, &limit.limit, notes(limit));
+        text.push_str(format!("{head:<11}{name:<key$}  {given:>value$}  {notes}").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// What is used of a limit and what came of it: `34.2M used, processes killed: 2`.
+fn notes(LimitUse { key, used, hits, .. }: &LimitUse) -> String {
+    let shown = |n: u64| if key.starts_with("memory.") { units::size(n) } else { n.to_string() };
+    let used = used.map(|n| format!("{} used", shown(n)));
+    let happened = match key.as_str() {
+        "memory.limit" => "processes killed:",
+        "tasks.max" => "forks refused:",
+        _ => "periods held back:",
+    };
+    let hits = hits.filter(|n| *n > 0).map(|n| format!("{happened} {n}"));
+    used.into_iter().chain(hits).collect::<Vec<_>>().join(", ")
 }
 
 fn exit(exit: &Exit) -> String {
@@ -77,6 +111,27 @@ mod tests {
     use zoned_api::State;
 
     use super::*;
+
+    #[test]
+    fn limits_stand_under_each_other() {
+        let of = |key: &str, limit: &str, used, hits| LimitUse {
+            key: key.into(),
+            limit: limit.into(),
+            used,
+            hits,
+        };
+        let shown = limits(&[
+            of("cpu.shares", "300", None, None),
+            of("memory.limit", "64M", Some(1 << 20), Some(2)),
+            of("tasks.max", "8", Some(8), Some(0)),
+        ]);
+        assert_eq!(
+            shown,
+            "limits     cpu.shares    300\n           memory.limit  64M  1.00M used, processes killed: 2\n           \
+             tasks.max       8  8 used\n"
+        );
+        assert_eq!(limits(&[]), "");
+    }
 
     #[test]
     fn only_what_is_known_is_shown() {

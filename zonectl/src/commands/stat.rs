@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use nix::unistd::{SysconfVar, sysconf};
-use zoned_api::{Method, Reply, ZoneStat, client::Client};
+use zoned_api::{Method, Reply, ZoneStat, client::Client, stat::Entitlement};
 
 use super::{App, list};
 use crate::{
@@ -17,15 +17,17 @@ use crate::{
     },
 };
 
-/// Show what zones take: CPU time, switches, waits for a CPU, tasks
+/// Show what zones take: CPU time, waits for a CPU, memory, tasks, I/O
 #[derive(clap::Args, Debug)]
 #[command(
     after_help = "First what was taken since the zone's boot, then, with an INTERVAL (seconds), what each interval adds, COUNT \
                         times or until interrupted. CPU is measured by eBPF; CGROUP is the kernel's own figure beside it. \
                         WAIT is how many tasks waited for a CPU on average; P50 and P99 are how long half and 99 of 100 waits \
                         were at most, to the next power of two. With --json and an INTERVAL each report is one line. \
-                        On a narrow terminal columns are left out: EXECS and FORKS first, then PREEMPTED, VOLUNTARY, CGROUP, \
-                        P50, P99, WAIT, TASKS, STATE.\n\n\
+                        SHARE is its part of the shares of all zones that run, CAP the most it may take of all CPUs; MEM is \
+                        memory in use with the page cache, OOM how many processes were killed for want of it. \
+                        On a narrow terminal columns are left out: WRITTEN and READ first, then EXECS, FORKS, PREEMPTED, \
+                        VOLUNTARY, OOM, CAP, CGROUP, SHARE, P50, P99, WAIT, MEM, TASKS, STATE.\n\n\
                         Examples:\n  zonectl stat\n  zonectl stat web 1 10\n  zonectl stat --zone 1"
 )]
 pub(crate) struct Args {
@@ -149,15 +151,21 @@ fn between(old: &[ZoneStat], new: &[ZoneStat], cpus: u64) -> Vec<Rates> {
 fn totals(stats: &[ZoneStat]) -> Table {
     let heads = [
         ("CPU", 0),
-        ("CGROUP", 6),
-        ("VOLUNTARY", 7),
-        ("PREEMPTED", 8),
-        ("WAIT", 3),
-        ("P50", 5),
-        ("P99", 4),
+        ("CGROUP", 8),
+        ("SHARE", 7),
+        ("CAP", 9),
+        ("VOLUNTARY", 11),
+        ("PREEMPTED", 12),
+        ("WAIT", 4),
+        ("P50", 6),
+        ("P99", 5),
+        ("MEM", 3),
+        ("OOM", 10),
         ("TASKS", 2),
-        ("FORKS", 9),
-        ("EXECS", 10),
+        ("FORKS", 13),
+        ("EXECS", 14),
+        ("READ", 15),
+        ("WRITTEN", 16),
     ];
     let mut columns = vec![left("ZONE").least(12), left("STATE").spare(1)];
     columns.extend(heads.map(|(head, rank)| right(head).spare(rank)));
@@ -170,14 +178,20 @@ fn totals(stats: &[ZoneStat]) -> Table {
             state.unwrap_or_else(|| Field::new("")),
             Field::new(units::cpu_time(cpu.usage_ns)),
             Field::maybe(cpu.cgroup_usage_ns.map(units::cpu_time)),
+            share(stat.entitlement.as_ref()),
+            cap(stat.entitlement.as_ref()),
             Field::new(cpu.switches_voluntary.to_string()),
             Field::new(cpu.switches_preempted.to_string()),
             Field::new(units::cpu_time(cpu.wait_ns)),
             wait(percentile(&cpu.wait_log2_us, 50)),
             wait(percentile(&cpu.wait_log2_us, 99)),
+            Field::maybe(stat.memory.as_ref().map(|memory| units::size(memory.bytes))),
+            Field::maybe(stat.memory.as_ref().map(|memory| memory.oom_kills)),
             Field::maybe(processes.tasks),
             Field::new(processes.forks.to_string()),
             Field::new(processes.execs.to_string()),
+            Field::maybe(stat.io.as_ref().map(|io| units::size(io.read_bytes))),
+            Field::maybe(stat.io.as_ref().map(|io| units::size(io.written_bytes))),
         ]);
     }
     table
@@ -186,16 +200,21 @@ fn totals(stats: &[ZoneStat]) -> Table {
 fn changes(rates: &[Rates]) -> Table {
     let heads = [
         ("CPU", 0),
-        ("%HOST", 6),
-        ("CGROUP", 5),
-        ("VOL/s", 7),
-        ("PREEMPT/s", 8),
-        ("WAIT", 2),
-        ("P50", 4),
-        ("P99", 3),
+        ("%HOST", 8),
+        ("CGROUP", 7),
+        ("SHARE", 6),
+        ("CAP", 9),
+        ("VOL/s", 10),
+        ("PREEMPT/s", 11),
+        ("WAIT", 3),
+        ("P50", 5),
+        ("P99", 4),
+        ("MEM", 2),
         ("TASKS", 1),
-        ("FORK/s", 9),
-        ("EXEC/s", 10),
+        ("FORK/s", 12),
+        ("EXEC/s", 13),
+        ("READ/s", 14),
+        ("WRITE/s", 15),
     ];
     let mut columns = vec![left("ZONE").least(12)];
     columns.extend(heads.map(|(head, rank)| right(head).least(7).spare(rank)));
@@ -207,17 +226,32 @@ fn changes(rates: &[Rates]) -> Table {
             Field::new(format!("{:.3}", rate.cores)),
             Field::new(format!("{:.1}", rate.host_percent)),
             Field::maybe(rate.cgroup_cores.map(|cores| format!("{cores:.3}"))),
+            share(rate.entitlement.as_ref()),
+            cap(rate.entitlement.as_ref()),
             Field::new(format!("{:.0}", rate.voluntary_per_s)),
             Field::new(format!("{:.0}", rate.preempted_per_s)),
             Field::new(format!("{:.2}", rate.waiting)),
             wait(rate.wait_p50_us),
             wait(rate.wait_p99_us),
+            Field::maybe(rate.memory_bytes.map(units::size)),
             Field::maybe(rate.tasks),
             Field::new(format!("{:.0}", rate.forks_per_s)),
             Field::new(format!("{:.0}", rate.execs_per_s)),
+            Field::maybe(rate.read_per_s.map(|n| units::size(n as u64))),
+            Field::maybe(rate.written_per_s.map(|n| units::size(n as u64))),
         ]);
     }
     table
+}
+
+/// Its part of the shares of all zones that run.
+fn share(entitlement: Option<&Entitlement>) -> Field {
+    Field::maybe(entitlement.map(|e| format!("{:.1}%", e.share_percent)))
+}
+
+/// Most of all CPUs it may take.
+fn cap(entitlement: Option<&Entitlement>) -> Field {
+    Field::maybe(entitlement.and_then(|e| e.cap_percent).map(|percent| format!("{percent:.1}%")))
 }
 
 /// The end of a bucket: `2us`, `4ms`, `8s`; the last one has none.
@@ -265,17 +299,15 @@ mod tests {
             wait_log2_us: [[0; 13].as_slice(), &[7], &[0; 12]].concat(),
             ..CpuStat::default()
         };
-        ZoneStat { zone: zone.into(), state, at_ns: 0, cpu, processes: Default::default() }
+        let (processes, (memory, io, entitlement)) = Default::default();
+        ZoneStat { zone: zone.into(), state, at_ns: 0, cpu, processes, memory, io, entitlement }
     }
 
     #[test]
     fn ebpf_and_cgroup_stand_side_by_side() {
         let text = totals(&[stat("global", None), stat("web", Some(State::Running))]).render(Look::default());
-        let web: Vec<_> = text.lines().nth(2).unwrap().split_whitespace().collect();
-        assert_eq!(
-            web,
-            ["web", "running", "2.500s", "2.501s", "0", "0", "0.000s", "16ms", "16ms", "-", "0", "0"]
-        );
+        let web: Vec<_> = text.lines().nth(2).unwrap().split_whitespace().take(11).collect();
+        assert_eq!(web, ["web", "running", "2.500s", "2.501s", "-", "-", "0", "0", "0.000s", "16ms", "16ms"]);
         assert!(text.lines().nth(1).unwrap().contains("2.500s       -"), "{text}");
     }
 

@@ -80,6 +80,18 @@ fn effective(config: &ZoneConfig) -> Result<String> {
         fs: config.fs.iter().map(shown).collect::<Result<_>>()?,
         device: key("device", json!([])),
         limitpriv: &config.limitpriv,
+        cpu: json!({
+            "shares": config.cpu.counted_shares(),
+            "cap": config.cpu.cap,
+            "cpus": config.cpu.cpus,
+        }),
+        memory: json!({
+            "limit": config.memory.limit,
+            "high": config.memory.high,
+            "swap": config.memory.swap,
+        }),
+        tasks: json!({ "max": config.tasks.max }),
+        io: json!({ "weight": config.io.weight }),
         process: Process {
             init: process("init", own("none")),
             command: &config.process.command,
@@ -113,6 +125,10 @@ struct Whole<'a> {
     fs: Vec<Value>,
     device: Value,
     limitpriv: &'a [String],
+    cpu: Value,
+    memory: Value,
+    tasks: Value,
+    io: Value,
     process: Process<'a>,
 }
 

@@ -18,6 +18,24 @@ pub(crate) fn cpu_time(ns: u64) -> String {
     format!("{:.3}s", ns as f64 / 1e9)
 }
 
+/// Bytes as a configuration has them, with three digits at least: `512`, `34.2M`, `1.50G`.
+pub(crate) fn size(n: u64) -> String {
+    let mut value = n as f64;
+    let mut unit = "";
+    for next in ["K", "M", "G", "T"] {
+        if value < 1000.0 {
+            break;
+        }
+        (value, unit) = (value / 1024.0, next);
+    }
+    match value {
+        _ if unit.is_empty() => n.to_string(),
+        ..9.995 => format!("{value:.2}{unit}"),
+        ..99.95 => format!("{value:.1}{unit}"),
+        _ => format!("{value:.0}{unit}"),
+    }
+}
+
 /// Bytes with a binary prefix.
 pub(crate) fn bytes(n: u64) -> String {
     indicatif::HumanBytes(n).to_string()
@@ -52,6 +70,21 @@ mod tests {
         let cases = [(0, "0s"), (59, "59s"), (184, "3m04s"), (18_720, "5h12m"), (273_600, "3d04h")];
         for (seconds, text) in cases {
             assert_eq!(span(seconds), text);
+        }
+    }
+
+    #[test]
+    fn sizes_have_three_digits() {
+        let cases = [
+            (0, "0"),
+            (999, "999"),
+            (1024, "1.00K"),
+            (35_861_299, "34.2M"),
+            (512 << 20, "512M"),
+            (3 << 40, "3.00T"),
+        ];
+        for (n, text) in cases {
+            assert_eq!(size(n), text);
         }
     }
 

@@ -8,10 +8,7 @@ use std::{
     time::Duration,
 };
 
-use zoned_api::{
-    ApiError, Fault, Method, Reply, State, Verb, ZoneStat,
-    stat::{CpuStat, ProcessStat},
-};
+use zoned_api::{ApiError, Fault, Method, Reply, State, Verb, ZoneStat, stat::ProcessStat};
 
 use crate::scripted::{Answer, Daemon, done, finish, interrupt, reply, told};
 
@@ -183,7 +180,8 @@ fn a_number_is_an_interval_unless_it_is_said_to_be_a_zone() {
         Method::Stat { zone } => {
             let of = zone.unwrap_or_else(|| "1".into());
             let processes = ProcessStat { tasks: Some(3), ..ProcessStat::default() };
-            let stat = ZoneStat { zone: of, state: None, at_ns: 1, cpu: CpuStat::default(), processes };
+            let (cpu, (memory, io, entitlement)) = Default::default();
+            let stat = ZoneStat { zone: of, state: None, at_ns: 1, cpu, processes, memory, io, entitlement };
             reply(Reply::Stats { stats: vec![stat] })
         }
         other => unreachable!("{other:?}"),

@@ -56,6 +56,18 @@ pub enum EventKind {
         /// `created`, `changed` or `deleted`.
         what: String,
     },
+    /// Processes of the zone were killed for want of memory.
+    Oom {
+        /// How many since the last such event.
+        kills: u64,
+    },
+    /// The zone ran into a limit.
+    Limit {
+        /// Key of the configuration.
+        key: String,
+        /// How often since the last such event.
+        times: u64,
+    },
     /// A process of the zone forked.
     Fork {
         /// Parent, in the host's numbering.

@@ -41,8 +41,27 @@ pub struct ZoneInfo {
     /// PRETTY_NAME of its os-release, escaped, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub os: Option<String>,
+    /// Limits in force, while it runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<LimitUse>,
     /// Its configuration, defaults filled in.
     pub config: ZoneConfig,
+}
+
+/// A limit that is in force, by the kernel's word, and what the zone takes of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitUse {
+    /// Key of the configuration.
+    pub key: String,
+    /// The limit, in the configuration's form.
+    pub limit: String,
+    /// What is used now: bytes or tasks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<u64>,
+    /// What came of it: processes killed at `memory.limit`, forks refused at `tasks.max`, periods of a tenth of a
+    /// second that `cpu.cap` cut short.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hits: Option<u64>,
 }
 
 /// How a zone's first process ended.

@@ -21,6 +21,51 @@ pub struct ZoneStat {
     pub cpu: CpuStat,
     /// Processes.
     pub processes: ProcessStat,
+    /// Memory; none for `global` and where the host counts none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<MemoryStat>,
+    /// Block devices; none for `global` and where the host counts none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub io: Option<IoStat>,
+    /// What it may take of the CPUs; none for `global` and for a zone that does not run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entitlement: Option<Entitlement>,
+}
+
+/// Memory figures, the kernel's own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryStat {
+    /// In use now, with the page cache, bytes.
+    pub bytes: u64,
+    /// The limit, bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+    /// Processes killed for want of memory.
+    pub oom_kills: u64,
+}
+
+/// Figures of block devices, the kernel's own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IoStat {
+    /// Bytes read.
+    pub read_bytes: u64,
+    /// Bytes written.
+    pub written_bytes: u64,
+}
+
+/// What a zone may take of the CPUs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Entitlement {
+    /// Its shares.
+    pub shares: u64,
+    /// Its part of the shares of all zones that run, 0 to 100: what it gets when all of them are busy.
+    pub share_percent: f64,
+    /// Most CPUs, by its cap and the number of CPUs it may run on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cap: Option<f64>,
+    /// The same as a part of all CPUs, 0 to 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cap_percent: Option<f64>,
 }
 
 /// CPU figures, from eBPF beside the kernel's own.
@@ -48,6 +93,12 @@ pub struct ProcessStat {
     /// Tasks now in the zone's cgroup; none for `global`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tasks: Option<u64>,
+    /// The limit of tasks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<u64>,
+    /// Forks refused at the limit.
+    #[serde(default)]
+    pub refused: u64,
     /// Forks counted by eBPF.
     pub forks: u64,
     /// Execs counted by eBPF.

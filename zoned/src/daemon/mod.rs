@@ -33,7 +33,7 @@ use crate::{
     platform::cgroup::{CgroupError, Tree},
     server::{self, Daemon, ListenError},
     store::{Store, StoreError},
-    zone::{autoboot::autoboot, monitors::Monitors, recovery::recover, zones::Zones},
+    zone::{autoboot::autoboot, limits, monitors::Monitors, recovery::recover, zones::Zones},
 };
 
 /// Why the daemon does not start.
@@ -145,6 +145,7 @@ fn prepare(options: &Options) -> Result<Host, StartError> {
         tree,
         images,
         brands,
+        limits: limits::Keeper::default(),
         journal: Journal::default(),
         names: Names::default(),
         unreadable: Default::default(),
@@ -229,7 +230,8 @@ async fn serve(options: &Options, host: Arc<Host>) -> Result<bool, StartError> {
         tracing::warn!("systemd cannot be told: {}", whole(&e));
     }
     host.monitors.refill();
-    tokio::spawn(metering::listen(host));
+    tokio::spawn(metering::listen(host.clone()));
+    tokio::spawn(limits::watch(host));
     let starter = zones.clone();
     tokio::spawn(async move { autoboot(&starter).await });
     tokio::select! {

@@ -42,6 +42,9 @@ use crate::{
     },
 };
 
+/// What the kernel means where it says that it should be tried again.
+const FULL: &str = "the zone has as many tasks as it may; end some, or raise tasks.max";
+
 /// Every namespace of a zone.
 const ALL: libc::c_int = libc::CLONE_NEWUSER
     | libc::CLONE_NEWNS
@@ -87,7 +90,7 @@ pub fn run(plan: &Plan, init: &OwnedFd, task: &Task, monitor: &OwnedFd) -> Resul
     let cgroup = File::open(&plan.cgroups.exec).at("open", plan.cgroups.exec.display())?;
     namespace::enter(init.as_fd(), ALL).at("enter", "the zone's namespaces")?;
     let how = Clone3 { namespaces: 0, for_parent: true, cgroup: Some(cgroup.as_fd()) };
-    match clone3(how).at("make", "a process in the zone")? {
+    match clone3(how).at("make", "a process in the zone").map_err(|e| e.because(libc::EAGAIN, FULL))? {
         Forked::Child => {
             drop(cgroup);
             let stopped = inside(plan, task, monitor);

@@ -15,6 +15,7 @@ use crate::{
     stats,
     zone::{
         check,
+        limits::uses,
         request::{Answer, Arguments, What},
         warnings,
         zones::{Zones, infos},
@@ -134,7 +135,8 @@ impl Daemon {
     }
 
     fn info(&self, zone: &str) -> Result<ZoneInfo, ApiError> {
-        Ok(self.zones.find(zone)?.status.borrow().info())
+        let status = self.zones.find(zone)?.status.borrow().clone();
+        Ok(ZoneInfo { limits: uses(self.host(), &status), ..status.info() })
     }
 
     /// A configuration with every default written out, and what there is to say of it.

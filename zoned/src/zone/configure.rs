@@ -1,12 +1,12 @@
 //! Changing a zone's configuration.
 //!
-//! The whole of it is checked before anything is written. What a running zone was booted with stays: a change
-//! takes effect with the next boot.
+//! The whole of it is checked before anything is written. Limits of a running zone change at once; whatever else it was
+//! booted with stays, and a change takes effect with the next boot.
 
 use uuid::Uuid;
 use zoned_api::{ApiError, State, ZoneConfig, config::Root};
 
-use super::{request::What, status::Status};
+use super::{limits, request::What, status::Status};
 use crate::{
     fault::{failed, whole},
     host::Host,
@@ -33,12 +33,18 @@ pub(super) fn change(
     fixed(status, &config)?;
     let uuid = status.uuid();
     host.names.claim(&config.zone, uuid)?;
-    if let Err(e) = host.store.save_config(&uuid, &yaml) {
-        if config.zone != status.config.zone {
-            host.names.release(&config.zone, uuid);
+    let kept = limits::change(host, status, &config)
+        .and_then(|live| host.store.save_config(&uuid, &yaml).map(|()| live).map_err(|e| failed(&e)));
+    let live = match kept {
+        Ok(live) => live,
+        Err(e) => {
+            if config.zone != status.config.zone {
+                host.names.release(&config.zone, uuid);
+            }
+            limits::put_back(host, status);
+            return Err(e);
         }
-        return Err(failed(&e));
-    }
+    };
     if config.zone != status.config.zone {
         host.names.release(&status.config.zone, uuid);
     }
@@ -46,7 +52,11 @@ pub(super) fn change(
     let note = if config.zone != status.config.zone {
         Some(format!("its name is {} now", config.zone))
     } else {
-        (boots && config != *status.config).then(|| "takes effect when the zone is booted next".into())
+        let with = |limits| ZoneConfig::clone(&status.config).with_limits(limits);
+        let later = boots && with(config.limits()) != config;
+        later
+            .then(|| "takes effect when the zone is booted next".into())
+            .or_else(|| (live && config != *status.config).then(|| "in force now".into()))
     };
     Ok((yaml, config, note))
 }
@@ -60,6 +70,7 @@ pub fn check(host: &Host, yaml: &str) -> Result<ZoneConfig, ApiError> {
         return Err(ApiError::invalid(why, Some("choose another name".into())));
     }
     against_brand(host, &config)?;
+    limits::check(host, &config)?;
     Ok(config)
 }
 

@@ -24,7 +24,7 @@ use crate::{
     host::Host,
     image::ImageError,
     plan::{self, Cgroups, Identity, Plan, RunFolder},
-    platform::cgroup::CgroupError,
+    platform::cgroup::{CgroupError, LimitError},
     store::{StoreError, atomic},
 };
 
@@ -47,6 +47,9 @@ pub(super) enum BootError {
     /// Its groups.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
+    /// Its limits.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
     /// Its slot in the eBPF programs, or a device.
     #[error("{0}")]
     Metering(String),
@@ -113,6 +116,7 @@ fn prepare(host: &Host, status: &Status, identity: Identity, folder: &RunFolder)
     let tag = identity.tag();
     let cgroups = host.tree.create(&tag, status.ids)?;
     tracing::debug!(zone = %identity.name, "groups are made");
+    host.limits.begin(&host.tree, &identity, &status.config)?;
     let id = host.tree.id(&tag)?;
     host.metering.assign(&identity, id, &status.config).map_err(BootError::Metering)?;
     tracing::debug!(zone = %identity.name, "it is metered");

@@ -8,6 +8,7 @@ mod configure;
 mod first;
 mod halt;
 mod launch;
+pub mod limits;
 pub mod monitors;
 pub mod operation;
 mod pause;

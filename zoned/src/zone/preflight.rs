@@ -10,12 +10,13 @@ use std::{
 
 use zoned_api::{ApiError, ZoneConfig};
 
-use super::{configure, status::Status};
+use super::{configure, limits, status::Status};
 use crate::{fault::whole, host::Host};
 
 /// Whether the zone could be booted with its configuration as it is now.
 pub(super) fn check(host: &Host, status: &Status) -> Result<(), ApiError> {
     configure::against_brand(host, &status.config)?;
+    limits::check(host, &status.config)?;
     host.images.lowers(status.uuid()).map_err(|e| e.to_api())?;
     match missing(&status.config).into_iter().next() {
         None => Ok(()),

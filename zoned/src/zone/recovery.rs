@@ -137,6 +137,7 @@ fn adopt(host: &Host, mut status: Status, tether: Tether, record: &RunRecord) ->
     if let Err(e) = metered.and_then(|id| host.metering.adopt(&identity, id, &status.config)) {
         tracing::error!(zone = %status.config.zone, "it runs unmetered: {e}");
     }
+    host.limits.adopt(&host.tree, &identity, &status.config);
     let frozen = host.tree.is_frozen(&identity.tag());
     let (state, first) = match seen.phase {
         Phase::Building | Phase::Ready if record.straight => {

@@ -115,6 +115,7 @@ impl Status {
             last_exit: self.history.last_exit.clone(),
             root,
             os: os.map(str::to_owned),
+            limits: Vec::new(),
             config: config::ZoneConfig::clone(&self.config),
         }
     }

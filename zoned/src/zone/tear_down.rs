@@ -87,6 +87,7 @@ async fn end_monitor(work: &Work, uuid: Uuid) {
 
 /// Removes what the kernel holds for a boot without processes. Returns what could not be.
 fn clear(host: &Host, uuid: &Uuid, tag: &str) -> Vec<String> {
+    host.limits.end(host, uuid);
     let metering = host.metering.release(uuid).err().map(|e| format!("metering: {e}"));
     metering.into_iter().chain(host.tree.remove(tag).iter().map(|e| whole(e))).collect()
 }

@@ -92,6 +92,7 @@ impl ZoneConfig {
                 );
             }
         }
+        self.check_limits()?;
         self.check_process()
     }
 

@@ -4,9 +4,10 @@
 //! what only the whole can tell; `set` changes single keys of a text. None of them looks at the host.
 
 mod check;
+mod limits;
 mod parse;
 mod set;
-pub mod size;
+mod size;
 mod wording;
 
 use std::collections::BTreeMap;
@@ -14,8 +15,10 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use self::size::Size;
 use crate::name::ZoneName;
+
+pub use limits::{Cpu, CpuSet, DEFAULT_SHARES, DEFAULT_WEIGHT, Io, Limits, Memory, Tasks};
+pub use size::{Scalar, Size};
 
 /// Largest configuration text accepted, in bytes.
 pub const MAX_TEXT: usize = 256 * 1024;
@@ -56,6 +59,18 @@ pub struct ZoneConfig {
     #[serde(default = "default_limitpriv", skip_serializing_if = "is_default_limitpriv")]
     #[schemars(extend("examples" = [["default", "!net_raw"]]))]
     pub limitpriv: Vec<String>,
+    /// What it may take of the CPUs.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub cpu: Cpu,
+    /// What it may take of the memory.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub memory: Memory,
+    /// How many processes and threads it may have.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub tasks: Tasks,
+    /// What it may take of the disks.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub io: Io,
     /// What runs in the zone.
     #[serde(default, skip_serializing_if = "is_default")]
     pub process: Process,

@@ -47,7 +47,13 @@ impl Legacy {
         Self { name: name.to_owned(), hierarchies }
     }
 
-    fn folder(&self, controller: &str, tag: &str) -> Option<PathBuf> {
+    /// Whether a controller is in one of them.
+    pub(super) fn has(&self, controller: &str) -> bool {
+        self.hierarchies.iter().any(|h| h.has(controller))
+    }
+
+    /// Folder of a boot where a controller is; of all zones for an empty tag.
+    pub(super) fn folder(&self, controller: &str, tag: &str) -> Option<PathBuf> {
         let hierarchy = self.hierarchies.iter().find(|h| h.has(controller))?;
         Some(hierarchy.mount.join(&self.name).join(tag))
     }

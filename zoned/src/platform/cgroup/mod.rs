@@ -13,7 +13,9 @@
 //! A folder in which `cgroup.kill` was ever written kills whatever is cloned into it later (6.18), so each boot
 //! gets a folder of its own, named by its number.
 
+mod controllers;
 mod legacy;
+mod limits;
 mod unified;
 mod walk;
 
@@ -26,6 +28,10 @@ use std::{
     time::Duration,
 };
 
+pub use self::{
+    controllers::{Counters, Hits, Taken},
+    limits::{Enforced, LimitError},
+};
 use self::{legacy::Legacy, unified::Unified};
 use crate::{
     mountinfo::{self, Mount},

@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     io::{self, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
+    sync::OnceLock,
     time::{Duration, Instant},
 };
 
@@ -20,11 +21,13 @@ const WANTED: [&str; 5] = ["cpu", "memory", "pids", "io", "cpuset"];
 pub(super) struct Unified {
     root: PathBuf,
     parent: PathBuf,
+    /// Controllers that zones have, once they are enabled.
+    given: OnceLock<String>,
 }
 
 impl Unified {
     pub(super) fn new(root: PathBuf, name: &str) -> Self {
-        Self { parent: root.join(name), root }
+        Self { parent: root.join(name), root, given: OnceLock::new() }
     }
 
     /// Parent of all zones.
@@ -46,6 +49,17 @@ impl Unified {
     /// Makes the controllers available to the groups of a boot: the zone's own init finds them in its root.
     pub(super) fn open_to(&self, tag: &str) -> Result<(), CgroupError> {
         enable(&self.parent.join(tag))
+    }
+
+    /// Whether zones have a controller of this tree.
+    pub(super) fn gives(&self, controller: &str) -> bool {
+        let control = || fs::read_to_string(self.parent.join("cgroup.subtree_control")).unwrap_or_default();
+        self.given.get_or_init(control).split_whitespace().any(|word| word == controller)
+    }
+
+    /// Whether a device shares by weight through io.cost.
+    pub(super) fn costs_io(&self) -> bool {
+        fs::read_to_string(self.root.join("io.cost.qos")).is_ok_and(|text| text.contains("enable=1"))
     }
 
     /// Tasks the boot has, where the controller is in this tree.
