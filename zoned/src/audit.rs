@@ -48,6 +48,7 @@ pub fn audit(zones: &Zones) -> Vec<Leftover> {
     ids(host, &living, &mut found);
     found.extend(host.metering.leftovers(&living.running));
     images(host, &living, &mut found);
+    found.extend(host.network.leftovers(&living.zones, &living.boots));
     found
 }
 

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use zoned_api::{ApiError, ZoneName};
 
 use crate::{
-    brand::Brands, events::Journal, image::Images, metering::Metering, plan::RunFolder,
+    brand::Brands, events::Journal, image::Images, metering::Metering, network::Network, plan::RunFolder,
     platform::cgroup::Tree, store::Store, zone::monitors::Monitors,
 };
 
@@ -37,6 +37,8 @@ pub struct Host {
     pub images: Images,
     /// Slots, figures and process events.
     pub metering: Metering,
+    /// Bridge, addresses, firewall.
+    pub network: Network,
     /// What happened.
     pub journal: Journal,
     /// Which name is whose.

@@ -6,6 +6,7 @@
 //! the boot lives: tear-down is derived from it.
 
 pub mod build;
+pub mod network;
 
 use std::{
     collections::BTreeMap,
@@ -59,6 +60,16 @@ pub struct Plan {
     pub process: ProcessPlan,
     /// Console.
     pub console: ConsolePlan,
+    /// Network.
+    #[serde(default)]
+    pub network: network::NetworkPlan,
+}
+
+impl Plan {
+    /// That of the boot in a run folder, if it can be read.
+    pub fn load(run: &RunFolder) -> Option<Self> {
+        serde_json::from_slice(&std::fs::read(run.plan()).ok()?).ok()
+    }
 }
 
 /// Which zone and which boot of it.

@@ -33,11 +33,11 @@ pub(super) fn change(
     fixed(status, &config)?;
     let uuid = status.uuid();
     host.names.claim(&config.zone, uuid)?;
-    if let Err(e) = host.store.save_config(&uuid, &yaml) {
+    if let Err(e) = keep(host, uuid, &config, &yaml) {
         if config.zone != status.config.zone {
             host.names.release(&config.zone, uuid);
         }
-        return Err(failed(&e));
+        return Err(e);
     }
     if config.zone != status.config.zone {
         host.names.release(&status.config.zone, uuid);
@@ -49,6 +49,16 @@ pub(super) fn change(
         (boots && config != *status.config).then(|| "takes effect when the zone is booted next".into())
     };
     Ok((yaml, config, note))
+}
+
+/// Writes a configuration, once all that it claims is the zone's.
+fn keep(host: &Host, uuid: Uuid, config: &ZoneConfig, yaml: &str) -> Result<(), ApiError> {
+    let before = host.network.claim(uuid, config).map_err(|e| e.to_api())?;
+    let kept = host.network.keep(&uuid, &host.store.folder(&uuid));
+    kept.and_then(|()| host.store.save_config(&uuid, yaml)).map_err(|e| {
+        host.network.put(uuid, before);
+        failed(&e)
+    })
 }
 
 /// Parses a configuration and checks it against the brands there are.

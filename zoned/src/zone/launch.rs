@@ -23,6 +23,7 @@ use crate::{
     fault::whole,
     host::Host,
     image::ImageError,
+    network::NetworkError,
     plan::{self, Cgroups, Identity, Plan, RunFolder},
     platform::cgroup::CgroupError,
     store::{StoreError, atomic},
@@ -56,6 +57,9 @@ pub(super) enum BootError {
     /// The plan cannot be made.
     #[error("{0}")]
     Plan(String),
+    /// Its network.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
     /// The monitor could not be started.
     #[error("{path}: cannot be started")]
     Monitor {
@@ -92,7 +96,9 @@ pub(super) fn launch(host: &Host, status: &Status, until: Until) -> Result<(Chil
     record.monitor = Process::of(monitor.pid());
     let begun = record.save(&folder.run()).map_err(BootError::from);
     let begun = begun.and_then(|()| prepare(host, status, identity, &folder));
-    match begun.and_then(|()| begin(&monitor, &folder, record.straight)) {
+    // One that waits for its interfaces is let go on when they are there.
+    let straight = record.straight && !status.config.has_links();
+    match begun.and_then(|()| begin(&monitor, &folder, straight)) {
         Ok(()) => Ok((monitor.released(), record.booted_ms)),
         Err(e) => {
             monitor.end();
@@ -135,6 +141,7 @@ fn make_plan(
     let (profile, confinement) =
         host.brands.confinement(&status.config).map_err(|e| BootError::Plan(e.to_string()))?;
     let uuid = status.uuid();
+    let network = host.network.plan(&identity, &status.config)?;
     let plan = plan::build::plan(&plan::build::Inputs {
         config: &status.config,
         identity,
@@ -148,6 +155,7 @@ fn make_plan(
         run,
         console_log: host.store.console_log(&uuid),
         hard_limits: &host.hard_limits,
+        network,
     });
     plan.map_err(|e| BootError::Plan(whole(&e)))
 }

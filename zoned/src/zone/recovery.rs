@@ -25,6 +25,7 @@ use crate::{
     fault::whole,
     host::Host,
     monitor::protocol::{ExitRecord, Phase},
+    plan::Plan,
     store::StoreError,
 };
 
@@ -45,6 +46,10 @@ pub async fn recover(zones: &Arc<Zones>) -> Result<u32, StoreError> {
             continue;
         }
         let ids = host.store.ids.of(&uuid)?;
+        if let Err(e) = host.network.restore(uuid, &stored.config, &host.store.folder(&uuid)) {
+            // Told again when it is booted.
+            tracing::error!(zone = %name, "{}", whole(&e));
+        }
         let (status, first) = find(host, Status::at_rest(stored, ids)).await;
         running += u32::from(status.run.is_some());
         tracing::info!(zone = %name, state = %status.state, "found");
@@ -125,6 +130,9 @@ fn adopt(host: &Host, mut status: Status, tether: Tether, record: &RunRecord) ->
     let metered = host.tree.id(&identity.tag()).map_err(|e| whole(&e));
     if let Err(e) = metered.and_then(|id| host.metering.adopt(&identity, id, &status.config)) {
         tracing::error!(zone = %status.config.zone, "it runs unmetered: {e}");
+    }
+    if let Some(plan) = Plan::load(&host.run_folder(&status.uuid())) {
+        host.network.adopt(&identity, &plan.network);
     }
     let frozen = host.tree.is_frozen(&identity.tag());
     let (state, first) = match seen.phase {

@@ -85,6 +85,7 @@ impl ZoneConfig {
                 );
             }
         }
+        self.check_net()?;
         self.check_process()
     }
 

@@ -4,6 +4,7 @@
 //! what only the whole can tell; `set` changes single keys of a text. None of them looks at the host.
 
 mod check;
+mod net;
 mod parse;
 mod set;
 mod wording;
@@ -14,6 +15,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::name::ZoneName;
+pub use net::{
+    Allow, Forward, MAX_INTERFACES, Mac, Net, NetAddress, NetMode, Peer, Port, Protocol, is_interface_name,
+};
 
 /// Largest configuration text accepted, in bytes.
 pub const MAX_TEXT: usize = 256 * 1024;
@@ -49,6 +53,9 @@ pub struct ZoneConfig {
     /// Devices of the host the zone may use beside the brand's. Root-equivalent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub device: Vec<Device>,
+    /// Interfaces beside `lo`; none if the list is empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub net: Vec<Net>,
     /// Privileges (capabilities, lower case without `cap_`) the zone's root is bounded by: `default` is the
     /// brand's set, a name adds, `!name` takes away.
     #[serde(default = "default_limitpriv", skip_serializing_if = "is_default_limitpriv")]
