@@ -50,7 +50,7 @@ pub(super) fn rules(scene: Scene<'_>, zones: &[&Live]) -> String {
     let table = table(scene.bridge);
     let mut text = removal(scene.bridge);
     let _ = write!(text, "table bridge {table} {{\n{}}}\ntable inet {table} {{\n", senders(zones));
-    for chain in [input(scene, zones), forward(scene, zones), nat(scene, zones)] {
+    for chain in [input(scene, zones), output(scene), forward(scene, zones), nat(scene, zones)] {
         text.push_str(&chain);
     }
     text.push_str("}\n");
@@ -165,8 +165,17 @@ fn input(scene: Scene<'_>, zones: &[&Live]) -> String {
         "  chain input {{\n    type filter hook input priority filter; policy accept;\n    \
          iifname != \"{}\" accept\n    ct state established,related accept\n    \
          icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} ip6 hoplimit 255 accept\n{rules}    \
-         counter drop\n  }}\n",
+         counter reject with icmpx admin-prohibited\n  }}\n",
         scene.bridge
+    )
+}
+
+/// From the host. Its kernel tells one zone that it could reach another straight (RFC 1122, 3.2.2.2): here it cannot.
+fn output(scene: Scene<'_>) -> String {
+    let bridge = scene.bridge;
+    format!(
+        "  chain output {{\n    type filter hook output priority filter; policy accept;\n    \
+         oifname \"{bridge}\" icmp type redirect drop\n    oifname \"{bridge}\" icmpv6 type nd-redirect drop\n  }}\n"
     )
 }
 
@@ -199,7 +208,7 @@ fn forward(scene: Scene<'_>, zones: &[&Live]) -> String {
         "  chain forward {{\n    type filter hook forward priority filter; policy accept;\n    \
          iifname != \"{bridge}\" oifname != \"{bridge}\" accept\n    ct state established,related accept\n    \
          iifname != \"{bridge}\" ct status dnat accept\n    iifname != \"{bridge}\" counter drop\n{rules}    \
-         counter drop\n  }}\n"
+         counter reject with icmpx admin-prohibited\n  }}\n"
     )
 }
 
