@@ -34,3 +34,27 @@ fn none_host_macvlan_and_several() {
     assert!(!scene.host().ip("-brief link").contains("macvlan"));
     scene.ctx.finish();
 }
+
+#[test]
+fn names_are_looked_up_where_the_configuration_says() {
+    let scene = Scene::new(&[]);
+    scene.ctx.boot("zone: a\nnet: [{}]\nresolver: { servers: [192.0.2.53], search: [zone.example] }");
+    let read = || scene.ctx.sh("a", "cat /etc/resolv.conf").ok();
+    assert!(read().ends_with("\nnameserver 192.0.2.53\nsearch zone.example\n"), "{}", read());
+
+    // A link of the zone's leads nowhere: it is taken away, not followed.
+    let victim = scene.ctx.dir.join("victim");
+    std::fs::write(&victim, read()).unwrap();
+    let there = std::fs::metadata(&victim).unwrap().modified().unwrap();
+    scene.ctx.sh("a", &format!("ln -sf {} /etc/resolv.conf", victim.display())).ok();
+    scene.ctx.ok(&["set", "a", "resolver.servers=[192.0.2.54]"]);
+    scene.ctx.ok(&["reboot", "a"]);
+    assert!(read().contains("nameserver 192.0.2.54\n"), "{}", read());
+    assert_eq!(std::fs::metadata(&victim).unwrap().modified().unwrap(), there);
+
+    // One that the zone wrote itself stays.
+    scene.ctx.sh("a", "echo nameserver 192.0.2.55 > /etc/resolv.conf").ok();
+    scene.ctx.ok(&["reboot", "a"]);
+    assert_eq!(read(), "nameserver 192.0.2.55\n");
+    scene.ctx.finish();
+}

@@ -23,6 +23,7 @@ pub fn examine(host: &Host) -> Vec<Finding> {
         ia32(),
         bootstrap(),
         sched_ext(),
+        firewall(),
     ];
     found.extend(crate::metering::Metering::probes());
     let unreadable = host.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
@@ -186,6 +187,25 @@ fn bootstrap() -> Finding {
             Verdict::Limited,
             "neither mmdebstrap nor debootstrap is installed",
             "image: debian:SUITE does not work; `apt-get install mmdebstrap`",
+        ),
+    }
+}
+
+fn firewall() -> Finding {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    match folders.map(|folder| folder.join("nft")).find(|file| file.is_file()) {
+        Some(nft) => finding(
+            "firewall",
+            Verdict::Good,
+            nft.display().to_string(),
+            "zones can have a network, behind nftables",
+        ),
+        None => finding(
+            "firewall",
+            Verdict::Limited,
+            "nft is not installed",
+            "no zone with a bridged interface boots; `apt-get install nftables`",
         ),
     }
 }

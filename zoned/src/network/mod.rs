@@ -17,6 +17,7 @@ mod forwarding;
 mod inside;
 pub mod netlink;
 mod pool;
+mod resolver;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -151,6 +152,9 @@ impl Network {
     /// The network of a boot.
     pub fn plan(&self, zone: &Identity, config: &ZoneConfig) -> Result<NetworkPlan, NetworkError> {
         let mut plan = NetworkPlan { shared: config.is_on_host_network(), ..NetworkPlan::default() };
+        if plan.shared || config.has_links() {
+            plan.resolver = resolver::text(&config.resolver, plan.shared);
+        }
         if !config.has_links() {
             return Ok(plan);
         }

@@ -94,7 +94,7 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Plan, PlanError> {
             dataset: inputs.dataset.clone(),
             assembly: inputs.run.assembly(),
         },
-        provided: provided(config, profile),
+        provided: provided(inputs),
         mounts: profile.mounts.iter().map(|m| mount(m, inputs.network.shared)).collect(),
         links: profile
             .links
@@ -129,7 +129,8 @@ fn refuse_covered(fs: &Fs, profile: &Profile) -> Result<(), PlanError> {
 }
 
 /// What the host gives: the shared `/usr` of a sparse root, `/dev`, then the configured folders.
-fn provided(config: &ZoneConfig, profile: &Profile) -> Vec<Provided> {
+fn provided(inputs: &Inputs<'_>) -> Vec<Provided> {
+    let Inputs { config, profile, .. } = inputs;
     let usr = config.root.sparse.then(|| Provided::Tree {
         source: "/usr".into(),
         target: "/usr".into(),
@@ -147,7 +148,9 @@ fn provided(config: &ZoneConfig, profile: &Profile) -> Vec<Provided> {
             noexec: fs.options.contains(&FsOption::Noexec),
         },
     });
-    usr.into_iter().chain([Provided::Dev { nodes }]).chain(shared).collect()
+    let resolver = inputs.network.resolver.clone();
+    let resolver = resolver.map(|text| Provided::Text { target: "/etc/resolv.conf".into(), text });
+    usr.into_iter().chain([Provided::Dev { nodes }]).chain(resolver).chain(shared).collect()
 }
 
 /// The kernel shows its devices (sysfs) only to whom the network namespace belongs: one that shares the host's does

@@ -129,6 +129,13 @@ pub enum Provided {
         /// Mount attributes.
         flags: MountFlags,
     },
+    /// A file with this text in the zone's own data, in place of one that begins with the same line or is a link.
+    Text {
+        /// Absolute path inside.
+        target: PathBuf,
+        /// What it says.
+        text: String,
+    },
     /// `/dev`: a small tmpfs with these device nodes of the host bound on files.
     Dev {
         /// Paths below `/dev`, the same on the host and inside.

@@ -18,7 +18,7 @@ pub struct NetworkPlan {
     #[serde(default)]
     pub interfaces: Vec<Interface>,
     /// What `/etc/resolv.conf` is to say; left alone if none.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolver: Option<String>,
 }
 

@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::name::ZoneName;
 pub use net::{
-    Allow, Forward, MAX_INTERFACES, Mac, Net, NetAddress, NetMode, Peer, Port, Protocol, is_interface_name,
+    Allow, Forward, MAX_INTERFACES, Mac, Net, NetAddress, NetMode, Peer, Port, Protocol, Resolver,
+    is_interface_name,
 };
 
 /// Largest configuration text accepted, in bytes.
@@ -56,6 +57,9 @@ pub struct ZoneConfig {
     /// Interfaces beside `lo`; none if the list is empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub net: Vec<Net>,
+    /// Who tells the zone the addresses of names; the host's servers if none are given.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub resolver: Resolver,
     /// Privileges (capabilities, lower case without `cap_`) the zone's root is bounded by: `default` is the
     /// brand's set, a name adds, `!name` takes away.
     #[serde(default = "default_limitpriv", skip_serializing_if = "is_default_limitpriv")]

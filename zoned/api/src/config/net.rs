@@ -48,6 +48,18 @@ pub struct Net {
     pub forward: Vec<Forward>,
 }
 
+/// Who tells a zone the addresses of names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Resolver {
+    /// Servers, three at most (resolv.conf(5)); the host's if none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub servers: Vec<IpAddr>,
+    /// Domains in which short names are looked up, six at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub search: Vec<String>,
+}
+
 /// How an interface is connected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -320,6 +332,14 @@ impl ZoneConfig {
     }
 
     pub(super) fn check_net(&self) -> Result<(), ApiError> {
+        if self.resolver.servers.len() > 3 || self.resolver.search.len() > 6 {
+            let why = "more than programs look at".to_owned();
+            return Err(fault("resolver", why, "give three servers and six domains at most"));
+        }
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+        if let Some(domain) = self.resolver.search.iter().find(|d| d.is_empty() || !d.chars().all(plain)) {
+            return Err(fault("resolver.search", format!("{domain:?} is no domain"), "use a-z 0-9 - . _"));
+        }
         if self.net.len() > MAX_INTERFACES {
             return Err(fault(
                 "net",
@@ -473,9 +493,11 @@ mod tests {
             ("[{ allow: [{ to: a }] }]", "is the zone itself"),
             ("[{ allow: [{ to: ../x }] }]", "begins with a letter"),
             ("[{ forward: [{ listen: 80 }, { listen: 80, to: 8080 }] }]", "80/tcp is given twice"),
-            ("[{ forward: [{ listen: 0 }] }]", "nonzero"),
+            ("[{ forward: [{ listen: 0 }] }]", "from 1 to 65535"),
             ("[{ forward: [{ listen: 65536 }] }]", "65536"),
             ("[{},{},{},{},{},{},{},{},{}]", "too many"),
+            ("[]\nresolver: { search: ['a b'] }", "is no domain"),
+            ("[]\nresolver: { servers: [1.1.1.1, 1.1.1.2, 1.1.1.3, 1.1.1.4] }", "more than programs"),
         ] {
             let why = with(net).map(drop).unwrap_err();
             assert!(why.contains(want), "{net}: {why}");
