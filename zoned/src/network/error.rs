@@ -46,7 +46,7 @@ impl NetworkError {
     pub fn to_api(&self) -> ApiError {
         match self {
             Self::Claim(why) => {
-                ApiError::invalid(why.clone(), Some("`zonectl list` shows who has which address".into()))
+                ApiError::invalid(why.clone(), Some("`zonectl info ZONE` shows what a zone has".into()))
             }
             other => crate::fault::failed(other),
         }
