@@ -51,3 +51,30 @@ fn what_a_zone_has_survives_the_daemon_and_a_reboot() {
     assert_eq!(links.lines().count(), 1, "up0 alone is left:\n{links}");
     scene.ctx.finish();
 }
+
+#[test]
+fn a_boot_that_a_daemon_left_is_finished_with_its_network() {
+    let mut scene = Scene::new(&[]);
+    scene.ctx.create("zone: a\nnet: [{}]").ok();
+    scene.ctx.ok(&["install", "a"]);
+    let uuid = scene.ctx.info("a")["uuid"].as_str().unwrap().to_owned();
+    let plan = scene.ctx.dir.join("run/zones").join(uuid).join("plan.json");
+    let reached = |scene: &Scene| both(scene.host(), &scene.zone("a"), scene.addresses("a")[0], 4000);
+    for _ in 0..3 {
+        let mut boot = scene.ctx.command(&["boot", "a"]);
+        let boot = boot.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn();
+        zone_tests::wait::until("the boot is under way", || plan.exists());
+        scene.ctx.kill_daemon();
+        boot.unwrap().wait().unwrap();
+        scene.ctx.start_daemon();
+        scene.ctx.wait_state("a", "running");
+        assert_eq!(reached(&scene), [true, true]);
+        scene.ctx.ok(&["halt", "a"]);
+    }
+    scene.ctx.ok(&["ready", "a"]);
+    scene.ctx.kill_daemon();
+    scene.ctx.start_daemon();
+    scene.ctx.ok(&["boot", "a"]);
+    assert_eq!(reached(&scene), [true, true]);
+    scene.ctx.finish();
+}

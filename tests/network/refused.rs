@@ -30,3 +30,17 @@ fn what_cannot_be_had_is_refused_and_leaves_nothing() {
     assert_eq!(netns.ip("-brief link").lines().count(), 1, "no link was made but lo");
     ctx.finish();
 }
+
+#[test]
+fn a_bridge_of_somebody_elses_is_left_alone() {
+    let netns = Netns::new();
+    netns.ip("link add zones0 type bridge");
+    netns.ip("address add 10.5.0.1/24 dev zones0");
+    let before = netns.ip("address show dev zones0");
+    let ctx = TestCtx::with(Some(netns), &[]);
+    ctx.create("zone: a\nnet: [{}]").ok();
+    ctx.ok(&["install", "a"]);
+    ctx.zonectl(&["boot", "a"]).fails(1, "zones0 is not the bridge of this zoned; start it with --bridge");
+    assert_eq!(ctx.netns.as_ref().unwrap().ip("address show dev zones0"), before);
+    ctx.finish();
+}

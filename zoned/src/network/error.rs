@@ -30,6 +30,9 @@ pub enum NetworkError {
         "network: every private network meets a route of this host; start zoned with --network and one that does not"
     )]
     NoNetwork,
+    /// The bridge's name is taken.
+    #[error("network: {0} is not the bridge of this zoned; start it with --bridge and another name")]
+    Foreign(String),
     /// The zone's first process.
     #[error("network: the zone's first process is gone")]
     Gone,

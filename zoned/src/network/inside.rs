@@ -4,6 +4,7 @@ use std::{
     fs, io,
     net::IpAddr,
     os::fd::{AsFd, OwnedFd},
+    path::Path,
     thread,
 };
 
@@ -57,9 +58,8 @@ fn one(netlink: &mut Netlink, interface: &Interface, pools: Option<&Pools>) -> R
     let at = |doing| NetworkError::link(doing, name.clone());
     let index = netlink.index(name).map_err(at("find"))?;
     let index = index.ok_or_else(|| at("find")(io::Error::from(io::ErrorKind::NotFound)))?;
-    // Nobody of this network is believed to be a router; absent where the host's kernel has no IPv6.
-    let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{name}/accept_ra"), "0");
-    for address in &interface.addresses {
+    prepare_ipv6(name);
+    for address in interface.addresses.iter().filter(|address| usable(address.addr())) {
         // On the bridge nobody is reached but through the host: the zone's network is its own address.
         let given = match interface.to {
             Connection::Bridge { .. } => IpNet::from(address.addr()),
@@ -73,7 +73,7 @@ fn one(netlink: &mut Netlink, interface: &Interface, pools: Option<&Pools>) -> R
         Connection::Bridge { .. } => {
             let has = |ip: IpAddr| interface.addresses.iter().any(|a| a.addr().is_ipv4() == ip.is_ipv4());
             let all = pools.into_iter().flat_map(|pools| pools.gateways().map(|net| net.addr()));
-            all.filter(|ip| has(*ip)).collect()
+            all.filter(|ip| has(*ip) && usable(*ip)).collect()
         }
     };
     for gateway in gateways {
@@ -84,4 +84,18 @@ fn one(netlink: &mut Netlink, interface: &Interface, pools: Option<&Pools>) -> R
         netlink.add_route(everywhere, index, Some(gateway)).map_err(at("add a default route to"))?;
     }
     Ok(())
+}
+
+/// Whether the host's kernel knows the family: it may have been started without IPv6.
+pub(super) fn usable(ip: IpAddr) -> bool {
+    ip.is_ipv4() || Path::new("/proc/sys/net/ipv6").exists()
+}
+
+/// Settings of a link of ours in this thread's namespace: it has IPv6 whatever the host's default is, and nobody on it is
+/// believed to be a router.
+pub(super) fn prepare_ipv6(link: &str) {
+    for (setting, value) in [("disable_ipv6", "0"), ("accept_ra", "0")] {
+        // Absent where the kernel has no IPv6.
+        let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{link}/{setting}"), value);
+    }
 }

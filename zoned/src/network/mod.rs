@@ -21,7 +21,6 @@ mod resolver;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
     net::IpAddr,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -69,6 +68,8 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Network {
     settings: Settings,
+    /// Alias of the bridge, by which it is known to be this daemon's.
+    label: String,
     /// Where the zones' networks are kept.
     pools: PathBuf,
     /// Where it is noted what forwarding was before.
@@ -89,7 +90,9 @@ impl Network {
     /// Makes nothing yet.
     pub fn new(settings: Settings, state_dir: &Path, run_dir: &Path) -> Self {
         let (pools, before) = (state_dir.join("network.json"), run_dir.join("forwarding.json"));
-        Self { settings, pools, before, inner: Mutex::default() }
+        // An alias has 255 bytes at most (IFALIASZ).
+        let label = format!("zoned {}", state_dir.display()).chars().take(60).collect();
+        Self { settings, label, pools, before, inner: Mutex::default() }
     }
 
     /// Claims for a zone what its configuration asks for. Returns what it had, to be put back if nothing comes of it.
@@ -259,7 +262,9 @@ impl Network {
             .live
             .values()
             .any(|l| l.interfaces.iter().any(|i| matches!(i.to, Connection::Bridge { .. })));
-        if bridged || index(&self.settings.bridge)?.is_some() {
+        let mut netlink = Netlink::open().map_err(NetworkError::link("open", "a netlink socket"))?;
+        // Another daemon's bridge of that name is nothing to one that has no zone on it.
+        if bridged || self.own_bridge(&mut netlink).is_ok_and(|bridge| bridge.is_some()) {
             self.make_bridge(&mut inner)?;
             self.enforce(&inner)?;
         }
@@ -291,7 +296,8 @@ impl Network {
     /// Links that belong to no boot that lives. `zones` are all zones, `boots` the tags of boots.
     pub fn leftovers(&self, zones: &BTreeSet<Uuid>, boots: &BTreeSet<String>) -> Vec<Leftover> {
         let links = Netlink::open().and_then(|mut netlink| netlink.links()).unwrap_or_default();
-        let bridge = links.iter().find(|link| link.name == self.settings.bridge).map(|link| link.index);
+        let ours = |link: &&Link| link.name == self.settings.bridge && link.alias == self.label;
+        let bridge = links.iter().find(ours).map(|link| link.index);
         let ours = |link: &&Link| {
             let named = uuid_of(&link.alias).is_some_and(|uuid| zones.contains(&uuid));
             (named || (bridge.is_some() && link.master == bridge)) && !boots.contains(&link.alias)
@@ -319,6 +325,17 @@ impl Network {
         .collect()
     }
 
+    /// Number of the bridge, if it is there; an error if it is somebody else's.
+    fn own_bridge(&self, netlink: &mut Netlink) -> Result<Option<u32>, NetworkError> {
+        let name = &self.settings.bridge;
+        let links = netlink.links().map_err(NetworkError::link("look for", name.clone()))?;
+        match links.into_iter().find(|link| link.name == *name) {
+            Some(link) if link.alias == self.label => Ok(Some(link.index)),
+            Some(_) => Err(NetworkError::Foreign(name.clone())),
+            None => Ok(None),
+        }
+    }
+
     fn make_bridge(&self, inner: &mut Inner) -> Result<Pools, NetworkError> {
         let pools = match inner.pools {
             Some(pools) => pools,
@@ -331,14 +348,17 @@ impl Network {
         let name = &self.settings.bridge;
         let at = |doing| NetworkError::link(doing, name.clone());
         let mut netlink = Netlink::open().map_err(at("look for"))?;
-        let index = match netlink.index(name).map_err(at("look for"))? {
+        let index = match self.own_bridge(&mut netlink)? {
             Some(index) => index,
             None => {
                 netlink.add_bridge(name, bridge_mac(name)).map_err(at("make the bridge"))?;
-                netlink.index(name).map_err(at("look for"))?.unwrap_or(0)
+                let index = netlink.index(name).map_err(at("look for"))?.unwrap_or(0);
+                netlink.label(index, &self.label).map_err(at("label"))?;
+                index
             }
         };
-        for address in pools.gateways() {
+        inside::prepare_ipv6(name);
+        for address in pools.gateways().into_iter().filter(|gateway| inside::usable(gateway.addr())) {
             netlink.add_address(index, address).map_err(at("give an address to"))?;
         }
         for file in forwarding::switches(name).into_iter().filter(|file| Path::new(file).exists()) {
@@ -346,7 +366,6 @@ impl Network {
         }
         // For forwards from 127.0.0.1; the table lets nothing in to it.
         forwarding::switch(&format!("/proc/sys/net/ipv4/conf/{name}/route_localnet"), "1")?;
-        let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{name}/accept_ra"), "0");
         self.enforce(inner)?;
         netlink.up(index, "").map_err(at("switch on"))?;
         forwarding::set(&self.before, &self.settings.uplinks)?;

@@ -179,6 +179,11 @@ impl Netlink {
         self.change(RouteNetlinkMessage::NewLink(link(index, [LinkAttribute::LinkInfo(info)])), 0)
     }
 
+    /// Gives a link an alias.
+    pub fn label(&mut self, index: u32, alias: &str) -> io::Result<()> {
+        self.change(RouteNetlinkMessage::SetLink(link(index, [LinkAttribute::IfAlias(alias.into())])), 0)
+    }
+
     /// Switches a link on, and gives it an alias if that is not empty.
     pub fn up(&mut self, index: u32, alias: &str) -> io::Result<()> {
         let alias = (!alias.is_empty()).then(|| LinkAttribute::IfAlias(alias.into()));
