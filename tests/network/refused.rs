@@ -44,3 +44,20 @@ fn a_bridge_of_somebody_elses_is_left_alone() {
     assert_eq!(ctx.netns.as_ref().unwrap().ip("address show dev zones0"), before);
     ctx.finish();
 }
+
+#[test]
+fn a_link_without_its_boot_is_told_by_audit() {
+    let ctx = TestCtx::with(Some(Netns::new()), &[]);
+    ctx.create("zone: a\nnet: [{}]").ok();
+    let uuid = ctx.info("a")["uuid"].as_str().unwrap().to_owned();
+    let netns = ctx.netns.as_ref().unwrap();
+    netns.ip("link add zleft type veth peer name other");
+    netns.ip(&format!("link set zleft alias {uuid}.7"));
+    let found = ctx.zonectl(&["audit"]);
+    assert!(
+        found.code != 0 && found.stdout.contains("zleft") && !found.stdout.contains("other"),
+        "{found:?}"
+    );
+    netns.ip("link delete zleft");
+    ctx.finish();
+}
