@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{Outcome, binaries, run, run_with, wait};
+use crate::{Netns, Outcome, binaries, run, run_with, wait};
 
 /// A daemon of a test's own. Dropping it removes all it made.
 #[derive(Debug)]
@@ -20,6 +20,10 @@ pub struct TestCtx {
     pub dir: PathBuf,
     /// Name of the cgroup of its zones.
     pub cgroup: String,
+    /// Where the daemon finds its network, if not on the machine's own.
+    pub netns: Option<Netns>,
+    /// Options of the daemon beside the usual ones.
+    pub options: Vec<String>,
     daemon: Option<Child>,
     guard: Child,
 }
@@ -32,6 +36,15 @@ impl TestCtx {
     #[track_caller]
     #[expect(clippy::new_without_default, reason = "it starts processes")]
     pub fn new() -> Self {
+        Self::with(None, &[])
+    }
+
+    /// As [`TestCtx::new`], in a network namespace and with more options.
+    ///
+    /// # Panics
+    /// As that.
+    #[track_caller]
+    pub fn with(netns: Option<Netns>, options: &[&str]) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("zt-{}-{number}", std::process::id());
@@ -40,7 +53,8 @@ impl TestCtx {
         let mut guard = Command::new(binaries::path("zone-test-guard"));
         guard.arg(&dir).arg(&name).stdin(Stdio::piped());
         let guard = guard.spawn().unwrap_or_else(|e| panic!("the guard: {e}"));
-        let mut ctx = Self { dir, cgroup: name, daemon: None, guard };
+        let options = options.iter().map(ToString::to_string).collect();
+        let mut ctx = Self { dir, cgroup: name, netns, options, daemon: None, guard };
         ctx.start_daemon();
         ctx
     }
@@ -51,7 +65,7 @@ impl TestCtx {
         for (option, folder) in [("--config-dir", "etc"), ("--state-dir", "lib"), ("--run-dir", "run")] {
             command.arg(option).arg(self.dir.join(folder));
         }
-        command.args(["--cgroup-name", &self.cgroup, "--log", "debug"]);
+        command.args(["--cgroup-name", &self.cgroup, "--log", "debug"]).args(&self.options);
         if let Some(cache) = std::env::var_os("ZONES_CACHE") {
             command.arg("--cache-dir").arg(cache);
         }
@@ -68,7 +82,11 @@ impl TestCtx {
         let log = log.unwrap_or_else(|e| panic!("the daemon's log: {e}"));
         let mut command = self.daemon_command();
         command.stdin(Stdio::null()).stderr(log);
-        let mut child = command.spawn().unwrap_or_else(|e| panic!("zoned: {e}"));
+        let spawned = match &self.netns {
+            Some(netns) => netns.within(|| command.spawn()),
+            None => command.spawn(),
+        };
+        let mut child = spawned.unwrap_or_else(|e| panic!("zoned: {e}"));
         // An answer, not a mere connection: the socket of a daemon that was killed may live a moment longer.
         let up = wait::within(std::time::Duration::from_secs(30), || {
             let ended = child.try_wait().ok().flatten();

@@ -5,12 +5,14 @@
 
 mod binaries;
 mod ctx;
+mod netns;
 mod outcome;
 mod run;
 pub mod wait;
 mod wire;
 
 pub use ctx::TestCtx;
+pub use netns::Netns;
 pub use outcome::Outcome;
 pub use run::{run, run_with, together};
 pub use wire::Wire;

@@ -56,9 +56,11 @@ impl Group {
         const RUN: &[Package] = &[
             package("mmdebstrap", "makes the root of a Debian suite"),
             package("debian-archive-keyring", "what mmdebstrap downloads is checked against it"),
+            package("nftables", "the firewall of zones with a network"),
         ];
         const TEST: &[Package] = &[
             package("bpftool", "an independent look at programs and maps"),
+            package("iproute2", "an independent look at links and addresses"),
             package("xz-utils", "tar makes an image for the tests with it"),
             package("zstd", "tar makes an image for the tests with it"),
         ];

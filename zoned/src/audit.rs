@@ -49,6 +49,7 @@ pub fn audit(zones: &Zones) -> Vec<Leftover> {
     found.extend(host.metering.leftovers(&living.running));
     images(host, &living, &mut found);
     volumes(host, &living, &mut found);
+    found.extend(host.network.leftovers(&living.zones, &living.boots));
     found
 }
 

@@ -26,6 +26,7 @@ pub fn examine(host: &Host) -> Vec<Finding> {
         bootstrap(),
         quota(),
         sched_ext(),
+        firewall(),
     ];
     found.extend(limits::examine(host));
     found.extend(crate::metering::Metering::probes());
@@ -215,6 +216,25 @@ fn quota() -> Finding {
             Verdict::Limited,
             "mkfs.ext4 is not installed",
             "zones with root.quota cannot be installed; `apt-get install e2fsprogs`",
+        ),
+    }
+}
+
+fn firewall() -> Finding {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    match folders.map(|folder| folder.join("nft")).find(|file| file.is_file()) {
+        Some(nft) => finding(
+            "firewall",
+            Verdict::Good,
+            nft.display().to_string(),
+            "zones can have a network, behind nftables",
+        ),
+        None => finding(
+            "firewall",
+            Verdict::Limited,
+            "nft is not installed",
+            "no zone with a bridged interface boots; `apt-get install nftables`",
         ),
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     events::Journal,
     image::Images,
     metering::Metering,
+    network::Network,
     plan::RunFolder,
     platform::cgroup::Tree,
     store::Store,
@@ -45,6 +46,8 @@ pub struct Host {
     pub metering: Metering,
     /// Limits of zones that run.
     pub limits: Keeper,
+    /// Bridge, addresses, firewall.
+    pub network: Network,
     /// What happened.
     pub journal: Journal,
     /// Which name is whose.

@@ -12,6 +12,7 @@ pub mod image;
 pub mod metering;
 pub mod monitor;
 pub mod mountinfo;
+pub mod network;
 pub mod options;
 pub mod plan;
 pub mod platform;

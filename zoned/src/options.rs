@@ -28,6 +28,18 @@ pub struct Options {
     /// Name of the cgroup all zones are in, right below the root of each hierarchy
     #[arg(long, value_name = "NAME", default_value = "zones")]
     pub cgroup_name: String,
+    /// Name of the bridge zones are connected to, made when the first of them needs it
+    #[arg(long, value_name = "NAME", default_value = "zones0", value_parser = interface)]
+    pub bridge: String,
+    /// The zones' own IPv4 network [default: one that meets no route of the host, kept]
+    #[arg(long, value_name = "ADDRESS/LENGTH", value_parser = ipv4_network)]
+    pub network: Option<ipnet::Ipv4Net>,
+    /// The zones' own IPv6 network [default: a random one of fd00::/8, kept]
+    #[arg(long, value_name = "ADDRESS/LENGTH", value_parser = ipv6_network)]
+    pub network6: Option<ipnet::Ipv6Net>,
+    /// Interface of the host behind which the outside is: forwarding is switched on for it (may be given again)
+    #[arg(long = "uplink", value_name = "NAME", value_parser = uplink)]
+    pub uplinks: Vec<String>,
     /// The zone-monitor program [default: beside zoned itself]
     #[arg(long, value_name = "PATH")]
     pub monitor: Option<PathBuf>,
@@ -49,4 +61,26 @@ pub enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         task: Vec<std::ffi::OsString>,
     },
+}
+
+fn interface(text: &str) -> Result<String, String> {
+    let why = "an interface's name has 1 to 15 of a-z A-Z 0-9 _ -";
+    zoned_api::config::is_interface_name(text).then(|| text.to_owned()).ok_or_else(|| why.into())
+}
+
+fn uplink(text: &str) -> Result<String, String> {
+    // Those of others have dots too, as in eth0.5.
+    interface(&text.replace('.', "_")).map(|_| text.to_owned())
+}
+
+fn ipv4_network(text: &str) -> Result<ipnet::Ipv4Net, String> {
+    let net = text.parse::<ipnet::Ipv4Net>().map_err(|_| "write one like 10.77.0.0/16".to_owned())?;
+    let room = (8..=29).contains(&net.prefix_len());
+    room.then_some(net).ok_or_else(|| "the length must be from 8 to 29".into())
+}
+
+fn ipv6_network(text: &str) -> Result<ipnet::Ipv6Net, String> {
+    let net = text.parse::<ipnet::Ipv6Net>().map_err(|_| "write one like fd12:3456:789a::/64".to_owned())?;
+    let room = (16..=120).contains(&net.prefix_len());
+    room.then_some(net).ok_or_else(|| "the length must be from 16 to 120".into())
 }

@@ -3,7 +3,8 @@
 use anyhow::Result;
 use zoned_api::{
     ZoneInfo,
-    report::{Exit, LimitUse},
+    config::NetMode,
+    report::{Exit, Interface, LimitUse},
 };
 
 use super::{App, list};
@@ -59,6 +60,9 @@ fn describe(info: &ZoneInfo, now_ms: u64) -> Result<String> {
         text.push_str(&format!("{name:<11}{}\n", escape::message(&value).replace("\n  ", "\n           ")));
     }
     text.push_str(&limits(&info.limits));
+    for interface in &info.network {
+        text.push_str(&format!("{:<11}{}\n", "network", escape::message(&network(interface))));
+    }
     text.push_str("configuration\n");
     for line in info.config.to_yaml()?.lines() {
         text.push_str(&format!("  {}\n", escape::line(line)));
@@ -94,6 +98,16 @@ fn notes(LimitUse { key, used, hits, .. }: &LimitUse) -> String {
     };
     let hits = hits.filter(|n| *n > 0).map(|n| format!("{happened} {n}"));
     used.into_iter().chain(hits).collect::<Vec<_>>().join(", ")
+}
+
+/// `net0 (bridge): 10.77.0.2/16, fd00::2/64; 02:00:5e:10:00:01`.
+fn network(interface: &Interface) -> String {
+    let mac = interface.mac.map(|mac| format!("; {mac}")).unwrap_or_default();
+    match (interface.mode, interface.addresses.join(", ")) {
+        (NetMode::Host, _) => "the host's own".to_owned(),
+        (mode, none) if none.is_empty() => format!("{} ({}): no address{mac}", interface.name, mode.as_str()),
+        (mode, addresses) => format!("{} ({}): {addresses}{mac}", interface.name, mode.as_str()),
+    }
 }
 
 fn exit(exit: &Exit) -> String {
@@ -147,6 +161,17 @@ mod tests {
         assert!(
             text.contains("last exit  init was killed by signal 9\nconfiguration\n  zone: web\n"),
             "{text}"
+        );
+        info.network = vec![Interface {
+            name: "net0".into(),
+            mode: NetMode::Bridge,
+            mac: "02:00:5e:10:00:01".parse().ok(),
+            addresses: vec!["10.77.0.2/16".into(), "fd00::2/64".into()],
+        }];
+        let with = describe(&info, 0).unwrap();
+        assert!(
+            with.contains("network    net0 (bridge): 10.77.0.2/16, fd00::2/64; 02:00:5e:10:00:01\n"),
+            "{with}"
         );
         assert!(text.contains("  order: 4\n") && !text.contains("monitor"), "{text}");
     }

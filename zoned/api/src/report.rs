@@ -3,7 +3,11 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{config::ZoneConfig, name::ZoneName, state::State};
+use crate::{
+    config::{Mac, NetMode, ZoneConfig},
+    name::ZoneName,
+    state::State,
+};
 
 /// All that is known of one zone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,6 +48,9 @@ pub struct ZoneInfo {
     /// Limits in force, while it runs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub limits: Vec<LimitUse>,
+    /// Its interfaces beside `lo`, with the addresses that are its own whether it runs or not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub network: Vec<Interface>,
     /// Its configuration, defaults filled in.
     pub config: ZoneConfig,
 }
@@ -62,6 +69,21 @@ pub struct LimitUse {
     /// second that `cpu.cap` cut short.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hits: Option<u64>,
+}
+
+/// An interface of a zone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interface {
+    /// Name inside.
+    pub name: String,
+    /// How it is connected.
+    pub mode: NetMode,
+    /// Hardware address; none on the host's own interfaces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<Mac>,
+    /// Addresses with the length of their network's prefix.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<String>,
 }
 
 /// How a zone's first process ended.

@@ -29,6 +29,7 @@ use crate::{
     host::{Host, Names},
     image::{ImageError, Images},
     metering::{self, Metering},
+    network::{Network, Settings},
     options::Options,
     platform::cgroup::{CgroupError, Tree},
     server::{self, Daemon, ListenError},
@@ -113,6 +114,7 @@ pub fn run(options: Options) -> Result<(), StartError> {
     runtime.shutdown_background();
     let empty = served?;
     if empty {
+        host.network.close();
         host.metering.unload();
         host.tree.remove_parents();
         bpffs::unmount(&options.run_dir);
@@ -146,6 +148,7 @@ fn prepare(options: &Options) -> Result<Host, StartError> {
         images,
         brands,
         limits: limits::Keeper::default(),
+        network: network(options),
         journal: Journal::default(),
         names: Names::default(),
         unreadable: Default::default(),
@@ -169,6 +172,16 @@ fn metering(tree: &Tree, run_dir: &Path) -> Result<Metering, StartError> {
             tree.remove_parents();
         }
     })
+}
+
+fn network(options: &Options) -> Network {
+    let settings = Settings {
+        bridge: options.bridge.clone(),
+        v4: options.network,
+        v6: options.network6,
+        uplinks: options.uplinks.clone(),
+    };
+    Network::new(settings, &options.state_dir, &options.run_dir)
 }
 
 /// The monitor to start for each zone.
@@ -221,6 +234,9 @@ async fn serve(options: &Options, host: Arc<Host>) -> Result<bool, StartError> {
     };
     let zones = Zones::new(host.clone());
     let adopted = recover(&zones).await?;
+    if let Err(e) = host.network.refresh() {
+        tracing::error!("{}", whole(&e));
+    }
     host.journal.note(None, EventKind::DaemonStarted { adopted });
     let socket = options.socket.clone().unwrap_or_else(|| options.run_dir.join("zoned.sock"));
     let listener = server::listen(&socket)?;

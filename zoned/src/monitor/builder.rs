@@ -62,7 +62,9 @@ pub fn run(plan: &Plan, monitor: &OwnedFd, link: OwnedFd) -> Result<(), Failure>
     timens::for_children()?;
     let cgroup = File::open(&plan.cgroups.payload).at("open", plan.cgroups.payload.display())?;
     let (mapped, map_done) = packet::pair().at("make", "a socket pair")?;
-    let how = Clone3 { namespaces: BORN_INTO as u64, for_parent: true, cgroup: Some(cgroup.as_fd()) };
+    let kept = if plan.network.shared { libc::CLONE_NEWNET } else { 0 };
+    let how =
+        Clone3 { namespaces: (BORN_INTO & !kept) as u64, for_parent: true, cgroup: Some(cgroup.as_fd()) };
     match clone3(how).at("make", "the zone's first process")? {
         Forked::Child => {
             drop(cgroup);

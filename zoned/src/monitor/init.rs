@@ -56,9 +56,10 @@ fn way<'p>(plan: &'p Plan, mapped: OwnedFd, monitor: &OwnedFd) -> Result<&'p Ini
     become_root()?;
     unshare(libc::CLONE_NEWCGROUP | libc::CLONE_NEWIPC).at("make", "cgroup and ipc namespaces")?;
     rustix::process::setsid().at("make", "a session")?;
-    let lo = socket(AddressFamily::INET, SocketType::DGRAM, None).at("open", "a socket")?;
-    net::loopback_up(lo.as_fd()).at("switch on", "the interface lo")?;
-    drop(lo);
+    if !plan.network.shared {
+        let lo = socket(AddressFamily::INET, SocketType::DGRAM, None).at("open", "a socket")?;
+        net::loopback_up(lo.as_fd()).at("switch on", "the interface lo")?;
+    }
     file_systems(plan, monitor)?;
     nix::unistd::sethostname(&plan.zone.hostname).at("set host name", &plan.zone.hostname)?;
     keyring::new_session().at("make", "a session key ring")?;

@@ -17,7 +17,7 @@ use zoned_api::{
 
 use super::{
     Cgroups, ConsolePlan, Dataset, IdRange, Identity, Init, Link, Mask, Mount, MountFlags, Plan, ProcessPlan,
-    Provided, RootPlan, RunFolder, VERSION,
+    Provided, RootPlan, RunFolder, VERSION, network::NetworkPlan,
 };
 
 /// Bytes of console output kept, twice (the log and its older generation).
@@ -59,6 +59,8 @@ pub struct Inputs<'a> {
     pub console_log: PathBuf,
     /// The host's own hard resource limits, by number of RLIMIT_*: without CAP_SYS_RESOURCE none can be exceeded.
     pub hard_limits: &'a BTreeMap<u32, u64>,
+    /// Its network.
+    pub network: NetworkPlan,
 }
 
 /// Why there is no plan.
@@ -92,8 +94,8 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Plan, PlanError> {
             dataset: inputs.dataset.clone(),
             assembly: inputs.run.assembly(),
         },
-        provided: provided(config, profile),
-        mounts: profile.mounts.iter().map(mount).collect(),
+        provided: provided(inputs),
+        mounts: profile.mounts.iter().map(|m| mount(m, inputs.network.shared)).collect(),
         links: profile
             .links
             .iter()
@@ -106,6 +108,7 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Plan, PlanError> {
             .collect(),
         process: process(inputs),
         console: ConsolePlan { log: inputs.console_log.clone(), max_bytes: CONSOLE_LOG },
+        network: inputs.network.clone(),
     })
 }
 
@@ -126,7 +129,8 @@ fn refuse_covered(fs: &Fs, profile: &Profile) -> Result<(), PlanError> {
 }
 
 /// What the host gives: the shared `/usr` of a sparse root, `/dev`, then the configured folders.
-fn provided(config: &ZoneConfig, profile: &Profile) -> Vec<Provided> {
+fn provided(inputs: &Inputs<'_>) -> Vec<Provided> {
+    let Inputs { config, profile, .. } = inputs;
     let usr = config.root.sparse.then(|| Provided::Tree {
         source: "/usr".into(),
         target: "/usr".into(),
@@ -144,10 +148,14 @@ fn provided(config: &ZoneConfig, profile: &Profile) -> Vec<Provided> {
             noexec: fs.options.contains(&FsOption::Noexec),
         },
     });
-    usr.into_iter().chain([Provided::Dev { nodes }]).chain(shared).collect()
+    let resolver = inputs.network.resolver.clone();
+    let resolver = resolver.map(|text| Provided::Text { target: "/etc/resolv.conf".into(), text });
+    usr.into_iter().chain([Provided::Dev { nodes }]).chain(resolver).chain(shared).collect()
 }
 
-fn mount(of: &brands::profile::Mount) -> Mount {
+/// The kernel shows its devices (sysfs) only to whom the network namespace belongs: one that shares the host's does
+/// without.
+fn mount(of: &brands::profile::Mount, shares_network: bool) -> Mount {
     let has = |flag| of.flags.contains(&flag);
     Mount {
         fstype: of.kind.fs_name().into(),
@@ -159,7 +167,7 @@ fn mount(of: &brands::profile::Mount) -> Mount {
             noexec: has(MountFlag::Noexec),
         },
         options: of.options.clone(),
-        optional: of.optional,
+        optional: of.optional || (shares_network && of.kind.fs_name() == "sysfs"),
     }
 }
 
@@ -244,6 +252,7 @@ mod tests {
             run: &RunFolder("/r".into()),
             console_log: "/log".into(),
             hard_limits: &BTreeMap::from([(libc::RLIMIT_NOFILE, 2000)]),
+            network: NetworkPlan::default(),
             config: &config,
         })
     }

@@ -6,6 +6,7 @@
 //! the boot lives: tear-down is derived from it.
 
 pub mod build;
+pub mod network;
 
 use std::{
     collections::BTreeMap,
@@ -59,6 +60,16 @@ pub struct Plan {
     pub process: ProcessPlan,
     /// Console.
     pub console: ConsolePlan,
+    /// Network.
+    #[serde(default)]
+    pub network: network::NetworkPlan,
+}
+
+impl Plan {
+    /// That of the boot in a run folder, if it can be read.
+    pub fn load(run: &RunFolder) -> Option<Self> {
+        serde_json::from_slice(&std::fs::read(run.plan()).ok()?).ok()
+    }
 }
 
 /// Which zone and which boot of it.
@@ -135,6 +146,13 @@ pub enum Provided {
         target: PathBuf,
         /// Mount attributes.
         flags: MountFlags,
+    },
+    /// A file with this text in the zone's own data, in place of one that begins with the same line or is a link.
+    Text {
+        /// Absolute path inside.
+        target: PathBuf,
+        /// What it says.
+        text: String,
     },
     /// `/dev`: a small tmpfs with these device nodes of the host bound on files.
     Dev {

@@ -85,6 +85,33 @@ pub fn ensure_link(root: impl AsFd, path: &Path, target: &Path) -> Result<(), Fa
     symlinkat(target, &parent, name).at("link", path.display())
 }
 
+/// A file of this text at `path`, in place of a link, or of a file whose first line is the same. Any other is left.
+pub fn ensure_text(root: impl AsFd, path: &Path, text: &str) -> Result<(), Failure> {
+    let (parent, name) = ensure_parent(root, path)?;
+    let mark = text.split_inclusive('\n').next().unwrap_or(text);
+    let old = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    match openat(&parent, name, old, Mode::empty()) {
+        Ok(file) => {
+            let mut there = vec![0; text.len() + 1];
+            let length = rustix::io::read(&file, &mut there).unwrap_or(0);
+            let there = there.get(..length).unwrap_or_default();
+            if there == text.as_bytes() || !there.starts_with(mark.as_bytes()) {
+                return Ok(());
+            }
+            unlinkat(&parent, name, AtFlags::empty()).at("replace", path.display())?;
+        }
+        Err(Errno::NOENT) => {}
+        // O_NOFOLLOW met a link (open(2)).
+        Err(Errno::LOOP) => unlinkat(&parent, name, AtFlags::empty()).at("replace", path.display())?,
+        // A folder, a socket, …: the zone's own business.
+        Err(_) => return Ok(()),
+    }
+    let new = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = openat(&parent, name, new, Mode::from_raw_mode(0o644)).at("make file", path.display())?;
+    let written = std::io::Write::write_all(&mut std::fs::File::from(file), text.as_bytes());
+    written.at("write", path.display())
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
@@ -102,6 +129,30 @@ mod tests {
         ensure_dir(&root, Path::new("/up/x")).unwrap();
         assert!(zone.path().join("x").is_dir());
         assert!(!outside.path().join("a").exists());
+    }
+
+    #[test]
+    fn a_text_replaces_its_like_and_links_but_nothing_of_the_zones_own() {
+        let outside = tempfile::tempdir().unwrap();
+        let zone = tempfile::tempdir().unwrap();
+        let root = std::fs::File::open(zone.path()).unwrap();
+        let (path, file) = (Path::new("/etc/resolv.conf"), zone.path().join("etc/resolv.conf"));
+        let read = || std::fs::read_to_string(&file).unwrap();
+        ensure_text(&root, path, "# mark\na\n").unwrap();
+        ensure_text(&root, path, "# mark\nb\n").unwrap();
+        assert_eq!(read(), "# mark\nb\n");
+        let target = outside.path().join("victim");
+        std::fs::write(&target, "# mark\n").unwrap();
+        std::fs::remove_file(&file).unwrap();
+        symlink(&target, &file).unwrap();
+        ensure_text(&root, path, "# mark\nc\n").unwrap();
+        assert_eq!(
+            (read().as_str(), std::fs::read_to_string(&target).unwrap().as_str()),
+            ("# mark\nc\n", "# mark\n")
+        );
+        std::fs::write(&file, "nameserver 192.0.2.1\n").unwrap();
+        ensure_text(&root, path, "# mark\nd\n").unwrap();
+        assert_eq!(read(), "nameserver 192.0.2.1\n");
     }
 
     #[test]

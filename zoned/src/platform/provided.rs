@@ -16,7 +16,7 @@ use rustix::{
 
 use super::{
     At, Failure, devices,
-    paths::{ensure_dir, ensure_file},
+    paths::{ensure_dir, ensure_file, ensure_text},
     rootfs::{attach, shifted_at},
 };
 use crate::plan::{IdRange, MountFlags, Provided};
@@ -35,6 +35,7 @@ pub fn attributes(flags: MountFlags) -> MountAttrFlags {
 pub fn provide(root: impl AsFd, what: &Provided, ids: IdRange, userns: impl AsFd) -> Result<(), Failure> {
     match what {
         Provided::Tree { source, target, flags } => tree(root, source, target, *flags, userns),
+        Provided::Text { target, text } => ensure_text(root, target, text),
         Provided::Dev { nodes } => devices::provide(root, nodes, ids),
     }
 }

@@ -71,7 +71,7 @@ impl Daemon {
             Method::Version {} => {
                 plain(Reply::Version { daemon: env!("CARGO_PKG_VERSION").into(), api: API_VERSION })
             }
-            Method::List {} => plain(Reply::Zones { zones: infos(&self.zones.all()) }),
+            Method::List {} => plain(Reply::Zones { zones: infos(&self.zones.host, &self.zones.all()) }),
             Method::Info { zone } => plain(Reply::Zones { zones: vec![self.info(&zone)?] }),
             Method::Export { zone } => {
                 let status = self.zones.find(&zone)?.status.borrow().clone();
@@ -136,7 +136,7 @@ impl Daemon {
 
     fn info(&self, zone: &str) -> Result<ZoneInfo, ApiError> {
         let status = self.zones.find(zone)?.status.borrow().clone();
-        Ok(ZoneInfo { limits: uses(self.host(), &status), ..status.info() })
+        Ok(ZoneInfo { limits: uses(self.host(), &status), ..status.info(&self.zones.host) })
     }
 
     /// A configuration with every default written out, and what there is to say of it.

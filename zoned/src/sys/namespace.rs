@@ -21,3 +21,10 @@ pub fn unshare(namespaces: libc::c_int) -> io::Result<()> {
     check(unsafe { libc::unshare(namespaces) }.into())?;
     Ok(())
 }
+
+/// setns(2) of the calling thread into the namespace behind `namespace`, which must be of this kind.
+pub fn enter_one(namespace: BorrowedFd<'_>, kind: libc::c_int) -> io::Result<()> {
+    // SAFETY: takes numbers only.
+    check(unsafe { libc::setns(namespace.as_raw_fd(), kind) }.into())?;
+    Ok(())
+}

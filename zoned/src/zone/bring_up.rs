@@ -25,6 +25,8 @@ use crate::{
     fault::whole,
     host::Host,
     monitor::protocol::{Phase, Request},
+    network::NetworkError,
+    plan::Plan,
 };
 
 /// How long after a boot the next one's monitor is started: out of the way of what the zone begins with.
@@ -61,7 +63,7 @@ pub(super) async fn bring_up(work: &Work, until: Until) -> Result<(), ApiError> 
 /// Goes on with a boot that an earlier daemon began.
 pub(super) async fn go_on(work: &Work, until: Until) -> Result<(), ApiError> {
     let risen = match work.status().run.clone() {
-        Some(run) => follow(work, &run.tether, until).await,
+        Some(run) => rise_on(work, &run.tether, until).await,
         None => Err(TetherError::Ended.into()),
     };
     settle(work, risen).await
@@ -72,15 +74,54 @@ pub(super) async fn release(work: &Work) -> Result<(), ApiError> {
     let Some(run) = work.status().run.clone() else {
         return settle(work, Err(TetherError::Ended.into())).await;
     };
-    let tether = &run.tether;
-    let asked = tether.ask(&Request::Boot, &[]).await.map(drop);
-    let risen = match asked {
+    let released = async {
+        connect(work, &run.tether).await?;
+        go(&run.tether).await?;
+        follow(work, &run.tether, Until::Running).await
+    };
+    settle(work, released.await).await
+}
+
+/// Lets the first process run.
+async fn go(tether: &Tether) -> Result<(), BootError> {
+    match tether.ask(&Request::Boot, &[]).await {
         // The monitor may be gone before it answers: if what it ran ended at once, and if that could not be executed.
         // Which of the two it was comes with the end.
-        Ok(()) | Err(TetherError::Ended) => follow(work, tether, Until::Running).await,
+        Ok(_) | Err(TetherError::Ended) => Ok(()),
         Err(e) => Err(e.into()),
+    }
+}
+
+/// Gives the zone its interfaces, as soon as its first process is born.
+async fn connect(work: &Work, tether: &Tether) -> Result<(), BootError> {
+    let identity = work.status().identity();
+    let folder = work.host.run_folder(&identity.uuid);
+    let plan = work.blocking(move |_| Plan::load(&folder)).await;
+    let Some(network) = plan.map(|plan| plan.network).filter(|network| !network.interfaces.is_empty()) else {
+        return Ok(());
     };
-    settle(work, risen).await
+    let born = |seen: &Seen| match seen.init {
+        Some(pid) if seen.phase == Phase::Building || seen.phase == Phase::Ready => Some(Some(pid)),
+        _ => (seen.gone || !matches!(seen.phase, Phase::Building | Phase::Ready)).then_some(None),
+    };
+    let first = tokio::select! {
+        first = tether.until(born) => first,
+        () = work.cancel.cancelled() => return Err(BootError::Interrupted),
+    };
+    // One that has ended already says so itself.
+    let Some(pid) = first else { return Ok(()) };
+    let connected = work.blocking(move |host| host.network.up(&identity, &network, pid)).await;
+    tracing::debug!("it is connected");
+    match connected {
+        Err(NetworkError::Gone) => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+/// Connects the zone, and follows it.
+async fn rise_on(work: &Work, tether: &Tether, until: Until) -> Result<(), BootError> {
+    connect(work, tether).await?;
+    follow(work, tether, until).await
 }
 
 /// After a failure: nothing is left, and the zone says why.
@@ -124,6 +165,9 @@ async fn rise(work: &Work, mut child: Child, booted_ms: u64, until: Until) -> Re
     };
     tracing::debug!(monitor = tether.pid, "the monitor answers");
     work.change(|status| status.run = Some(Run { tether: tether.clone(), booted_ms }));
+    if work.status().config.has_links() {
+        connect(work, &tether).await?;
+    }
     follow(work, &tether, until).await
 }
 
@@ -151,5 +195,7 @@ async fn follow(work: &Work, tether: &Tether, until: Until) -> Result<(), BootEr
             return Ok(());
         }
         work.enter(reached, None);
+        // It did not go on by itself, because it waited for its interfaces.
+        go(tether).await?;
     }
 }

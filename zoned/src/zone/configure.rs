@@ -34,7 +34,7 @@ pub(super) fn change(
     let uuid = status.uuid();
     host.names.claim(&config.zone, uuid)?;
     let kept = limits::change(host, status, &config)
-        .and_then(|live| host.store.save_config(&uuid, &yaml).map(|()| live).map_err(|e| failed(&e)));
+        .and_then(|live| keep(host, uuid, &config, &yaml).map(|()| live));
     let live = match kept {
         Ok(live) => live,
         Err(e) => {
@@ -59,6 +59,16 @@ pub(super) fn change(
             .or_else(|| (live && config != *status.config).then(|| "in force now".into()))
     };
     Ok((yaml, config, note))
+}
+
+/// Writes a configuration, once all that it claims is the zone's.
+fn keep(host: &Host, uuid: Uuid, config: &ZoneConfig, yaml: &str) -> Result<(), ApiError> {
+    let before = host.network.claim(uuid, config).map_err(|e| e.to_api())?;
+    let kept = host.network.keep(&uuid, &host.store.folder(&uuid));
+    kept.and_then(|()| host.store.save_config(&uuid, yaml)).map_err(|e| {
+        host.network.put(uuid, before);
+        failed(&e)
+    })
 }
 
 /// Parses a configuration and checks it against the brands there are.

@@ -157,7 +157,6 @@ fn is_heard(status: &str, signal: i32) -> bool {
 /// Which signal asks the zone's init to stop everything: of the boot that runs, not of a configuration changed since.
 async fn stop_signal(work: &Work) -> i32 {
     let uuid = work.status().uuid();
-    let plan = work.blocking(move |host| std::fs::read(host.run_folder(&uuid).plan())).await;
-    let plan = plan.ok().and_then(|data| serde_json::from_slice::<Plan>(&data).ok());
+    let plan = work.blocking(move |host| Plan::load(&host.run_folder(&uuid))).await;
     plan.map_or(libc::SIGTERM, |plan| plan.process.stop_signal)
 }

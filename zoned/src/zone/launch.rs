@@ -23,6 +23,7 @@ use crate::{
     fault::whole,
     host::Host,
     image::ImageError,
+    network::NetworkError,
     plan::{self, Cgroups, Identity, Plan, RunFolder},
     platform::cgroup::{CgroupError, LimitError},
     store::{StoreError, atomic},
@@ -59,6 +60,9 @@ pub(super) enum BootError {
     /// The plan cannot be made.
     #[error("{0}")]
     Plan(String),
+    /// Its network.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
     /// The monitor could not be started.
     #[error("{path}: cannot be started")]
     Monitor {
@@ -95,7 +99,9 @@ pub(super) fn launch(host: &Host, status: &Status, until: Until) -> Result<(Chil
     record.monitor = Process::of(monitor.pid());
     let begun = record.save(&folder.run()).map_err(BootError::from);
     let begun = begun.and_then(|()| prepare(host, status, identity, &folder));
-    match begun.and_then(|()| begin(&monitor, &folder, record.straight)) {
+    // One that waits for its interfaces is let go on when they are there.
+    let straight = record.straight && !status.config.has_links();
+    match begun.and_then(|()| begin(&monitor, &folder, straight)) {
         Ok(()) => Ok((monitor.released(), record.booted_ms)),
         Err(e) => {
             monitor.end();
@@ -140,6 +146,7 @@ fn make_plan(
         host.brands.confinement(&status.config).map_err(|e| BootError::Plan(e.to_string()))?;
     let uuid = status.uuid();
     host.images.grow(uuid, status.config.root.quota)?;
+    let network = host.network.plan(&identity, &status.config)?;
     let plan = plan::build::plan(&plan::build::Inputs {
         config: &status.config,
         identity,
@@ -153,6 +160,7 @@ fn make_plan(
         run,
         console_log: host.store.console_log(&uuid),
         hard_limits: &host.hard_limits,
+        network,
     });
     plan.map_err(|e| BootError::Plan(whole(&e)))
 }

@@ -18,6 +18,7 @@ pub(super) fn check(host: &Host, status: &Status) -> Result<(), ApiError> {
     configure::against_brand(host, &status.config)?;
     limits::check(host, &status.config)?;
     host.images.lowers(status.uuid()).map_err(|e| e.to_api())?;
+    host.network.plan(&status.identity(), &status.config).map_err(|e| e.to_api())?;
     match missing(&status.config).into_iter().next() {
         None => Ok(()),
         Some(why) => {

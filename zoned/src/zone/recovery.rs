@@ -26,6 +26,7 @@ use crate::{
     fault::whole,
     host::Host,
     monitor::protocol::{ExitRecord, Phase},
+    plan::Plan,
     store::StoreError,
 };
 
@@ -46,6 +47,10 @@ pub async fn recover(zones: &Arc<Zones>) -> Result<u32, StoreError> {
             continue;
         }
         let ids = host.store.ids.of(&uuid)?;
+        if let Err(e) = host.network.restore(uuid, &stored.config, &host.store.folder(&uuid)) {
+            // Told again when it is booted.
+            tracing::error!(zone = %name, "{}", whole(&e));
+        }
         let (status, first) = find(host, Status::at_rest(stored, ids)).await;
         let first = first.or_else(|| reboot(host, &status));
         running += u32::from(status.run.is_some());
@@ -138,6 +143,9 @@ fn adopt(host: &Host, mut status: Status, tether: Tether, record: &RunRecord) ->
         tracing::error!(zone = %status.config.zone, "it runs unmetered: {e}");
     }
     host.limits.adopt(&host.tree, &identity, &status.config);
+    if let Some(plan) = Plan::load(&host.run_folder(&status.uuid())) {
+        host.network.adopt(&identity, &plan.network);
+    }
     let frozen = host.tree.is_frozen(&identity.tag());
     let (state, first) = match seen.phase {
         Phase::Building | Phase::Ready if record.straight => {

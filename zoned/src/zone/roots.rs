@@ -90,6 +90,7 @@ pub(super) async fn delete(work: &Work) -> Result<(), ApiError> {
     let uuid = status.uuid();
     work.blocking(move |host| host.store.remove(&uuid)).await.map_err(|e| failed(&e))?;
     work.host.names.release(&status.config.zone, uuid);
+    work.host.network.put(uuid, None);
     let kind = zoned_api::EventKind::Configured { what: "deleted".into() };
     work.host.journal.note(Some(&status.config.zone), kind);
     Ok(())

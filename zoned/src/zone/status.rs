@@ -7,6 +7,7 @@ use zoned_api::{State, Verb, ZoneConfig, ZoneInfo, config};
 
 use super::tether::Tether;
 use crate::{
+    host::Host,
     plan::{IdRange, Identity},
     store::{
         Stored,
@@ -93,7 +94,7 @@ impl Status {
     }
 
     /// For `list` and `info`.
-    pub fn info(&self) -> ZoneInfo {
+    pub fn info(&self, host: &Host) -> ZoneInfo {
         let (root, os) = match &self.record.root {
             Root::Installed { from, layers, os } if layers.is_empty() => (Some(from.clone()), os.as_deref()),
             Root::Installed { from, layers, os } => {
@@ -116,6 +117,7 @@ impl Status {
             root,
             os: os.map(str::to_owned),
             limits: Vec::new(),
+            network: host.network.seen(&self.uuid(), &self.config),
             config: config::ZoneConfig::clone(&self.config),
         }
     }

@@ -15,6 +15,7 @@ use crate::{
     fault::whole,
     host::Host,
     monitor::protocol::{ExitRecord, Phase},
+    plan::Identity,
 };
 
 /// How long a monitor may take to exit once its zone is empty.
@@ -24,7 +25,8 @@ const MONITOR_EXIT: Duration = Duration::from_secs(10);
 /// ended; the caller says which state comes next.
 pub(super) async fn tear_down(work: &Work) -> Result<ExitRecord, ApiError> {
     let status = work.status();
-    let (uuid, tag) = (status.uuid(), status.identity().tag());
+    let (uuid, identity) = (status.uuid(), status.identity());
+    let tag = identity.tag();
     let mut problems = Vec::new();
 
     let killing = tag.clone();
@@ -33,7 +35,7 @@ pub(super) async fn tear_down(work: &Work) -> Result<ExitRecord, ApiError> {
         // With processes left the monitor stays with them, for the next try.
         Err(e) => problems.push(whole(&e)),
         Ok(()) => {
-            let cleared = work.blocking(move |host| clear(host, &uuid, &tag));
+            let cleared = work.blocking(move |host| clear(host, &identity));
             let over =
                 status.run.as_ref().is_some_and(|run| matches!(run.tether.seen().phase, Phase::Ended(_)));
             problems.extend(if over {
@@ -86,10 +88,12 @@ async fn end_monitor(work: &Work, uuid: Uuid) {
 }
 
 /// Removes what the kernel holds for a boot without processes. Returns what could not be.
-fn clear(host: &Host, uuid: &Uuid, tag: &str) -> Vec<String> {
-    host.limits.end(host, uuid);
-    let metering = host.metering.release(uuid).err().map(|e| format!("metering: {e}"));
-    metering.into_iter().chain(host.tree.remove(tag).iter().map(|e| whole(e))).collect()
+fn clear(host: &Host, zone: &Identity) -> Vec<String> {
+    host.limits.end(host, &zone.uuid);
+    let metering = host.metering.release(&zone.uuid).err().map(|e| format!("metering: {e}"));
+    let groups = host.tree.remove(&zone.tag());
+    let problems = metering.into_iter().chain(groups.iter().map(|e| whole(e)));
+    problems.chain(host.network.down(zone)).collect()
 }
 
 /// How a boot ended; takes its run folder away if there were no problems before.

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, fs::metadata};
 
-use zoned_api::{ZoneConfig, ZoneName, config::Image};
+use zoned_api::{
+    ZoneConfig, ZoneName,
+    config::{Image, Peer},
+};
 
 use super::preflight;
 use crate::fault::whole;
@@ -11,6 +14,7 @@ use crate::fault::whole;
 pub fn warnings(config: &ZoneConfig, zones: &[&ZoneConfig]) -> Vec<String> {
     let mut all = waiting(config, zones);
     all.extend(image(config));
+    all.extend(peers(config, zones));
     all.extend(preflight::missing(config));
     all
 }
@@ -50,6 +54,17 @@ fn circle<'z>(zone: &'z ZoneName, known: &BTreeMap<&ZoneName, &'z [ZoneName]>) -
     None
 }
 
+/// Zones it may talk to that are not there.
+fn peers(config: &ZoneConfig, zones: &[&ZoneConfig]) -> Vec<String> {
+    let allowed =
+        config.net.iter().enumerate().flat_map(|(i, net)| net.allow.iter().map(move |a| (i, &a.to)));
+    let unknown = allowed.filter_map(|(i, to)| match to {
+        Peer::Zone(name) if zones.iter().all(|zone| zone.zone != *name) => Some((i, name)),
+        _ => None,
+    });
+    unknown.map(|(i, name)| format!("net[{i}].allow: no zone {name} is there")).collect()
+}
+
 /// Why its image could not be installed now.
 fn image(config: &ZoneConfig) -> Option<String> {
     let image = config.root.image.as_ref()?;
@@ -67,6 +82,8 @@ mod tests {
         let (db, log) = (parse("zone: db\nafter: [log]"), parse("zone: log\nafter: [web]"));
         let of = |yaml: &str| warnings(&parse(yaml), &[&db, &log]);
         assert!(of("zone: web").is_empty());
+        let allow = "zone: web\nnet: [{ allow: [{ to: db }, { to: outside }, { to: nobody }] }]";
+        assert_eq!(of(allow), ["net[0].allow: no zone nobody is there"]);
         assert_eq!(of("zone: other\nafter: [db, nobody]"), ["after: no zone nobody is there"]);
         assert_eq!(
             of("zone: web\nafter: [db]"),

@@ -58,12 +58,16 @@ impl Zones {
         let config = configure::check(&self.host, &yaml)?;
         let uuid = Uuid::new_v4();
         self.host.names.claim(&config.zone, uuid)?;
+        let claimed = self.host.network.claim(uuid, &config).map_err(|e| e.to_api());
+        claimed.inspect_err(|_| self.host.names.release(&config.zone, uuid))?;
         let name = config.zone.clone();
         let host = self.host.clone();
         let kept = tokio::task::spawn_blocking(move || {
             let record = Record::new(uuid, now_ms());
             let ids = host.store.ids.of(&uuid)?;
             host.store.create(&record, &yaml).inspect_err(|_| drop(host.store.ids.free(&uuid)))?;
+            let kept = host.network.keep(&uuid, &host.store.folder(&uuid));
+            kept.inspect_err(|_| drop(host.store.remove(&uuid)))?;
             Ok((Stored { record, yaml, config, history: History::default() }, ids))
         });
         match kept
@@ -79,6 +83,7 @@ impl Zones {
             }
             Err(e) => {
                 self.host.names.release(&name, uuid);
+                self.host.network.put(uuid, None);
                 Err(e)
             }
         }
@@ -126,8 +131,8 @@ impl Zones {
 }
 
 /// For `list` and `info`.
-pub fn infos(statuses: &[Arc<Status>]) -> Vec<ZoneInfo> {
-    statuses.iter().map(|status| status.info()).collect()
+pub fn infos(host: &Host, statuses: &[Arc<Status>]) -> Vec<ZoneInfo> {
+    statuses.iter().map(|status| status.info(host)).collect()
 }
 
 /// The order in which zones boot by themselves: by `order`, then name, but none before those it comes `after`.

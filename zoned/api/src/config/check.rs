@@ -93,6 +93,7 @@ impl ZoneConfig {
             }
         }
         self.check_limits()?;
+        self.check_net()?;
         self.check_process()
     }
 

@@ -5,6 +5,7 @@
 
 mod check;
 mod limits;
+mod net;
 mod parse;
 mod set;
 mod size;
@@ -16,6 +17,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::name::ZoneName;
+pub use net::{
+    Allow, Forward, MAX_INTERFACES, Mac, Net, NetAddress, NetMode, Peer, Port, Protocol, Resolver,
+    is_interface_name,
+};
 
 pub use limits::{Cpu, CpuSet, DEFAULT_SHARES, DEFAULT_WEIGHT, Io, Limits, Memory, Tasks};
 pub use size::{Scalar, Size};
@@ -54,6 +59,12 @@ pub struct ZoneConfig {
     /// Devices of the host the zone may use beside the brand's. Root-equivalent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub device: Vec<Device>,
+    /// Interfaces beside `lo`; none if the list is empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub net: Vec<Net>,
+    /// Who tells the zone the addresses of names; the host's servers if none are given.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub resolver: Resolver,
     /// Privileges (capabilities, lower case without `cap_`) the zone's root is bounded by: `default` is the
     /// brand's set, a name adds, `!name` takes away.
     #[serde(default = "default_limitpriv", skip_serializing_if = "is_default_limitpriv")]

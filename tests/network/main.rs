@@ -1,0 +1,9 @@
+//! Zones with a network. The daemon runs in a network namespace that plays the host, another one plays the outside:
+//! nothing of the machine's own network is touched.
+
+mod addresses;
+mod modes;
+mod outside;
+mod refused;
+mod scene;
+mod separation;

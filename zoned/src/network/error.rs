@@ -1,0 +1,62 @@
+//! What can go wrong with the zones' network.
+
+use std::io;
+
+use zoned_api::ApiError;
+
+use crate::store::StoreError;
+
+/// A step that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum NetworkError {
+    /// A link, an address or a route.
+    #[error("network: cannot {doing} {object}")]
+    Link {
+        /// What was to be done.
+        doing: &'static str,
+        /// To what.
+        object: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The firewall's program.
+    #[error("network: nft cannot be run; install the package nftables")]
+    NoNft(#[source] io::Error),
+    /// The firewall's rules.
+    #[error("network: nft refuses the firewall's rules: {0}")]
+    Nft(String),
+    /// Every private network is in use.
+    #[error(
+        "network: every private network meets a route of this host; start zoned with --network and one that does not"
+    )]
+    NoNetwork,
+    /// The bridge's name is taken.
+    #[error("network: {0} is not the bridge of this zoned; start it with --bridge and another name")]
+    Foreign(String),
+    /// The zone's first process.
+    #[error("network: the zone's first process is gone")]
+    Gone,
+    /// Its configuration cannot be had with those of the others.
+    #[error("{0}")]
+    Claim(String),
+    /// What is kept.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl NetworkError {
+    /// For a client.
+    pub fn to_api(&self) -> ApiError {
+        match self {
+            Self::Claim(why) => {
+                ApiError::invalid(why.clone(), Some("`zonectl info ZONE` shows what a zone has".into()))
+            }
+            other => crate::fault::failed(other),
+        }
+    }
+
+    pub(super) fn link(doing: &'static str, object: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let object = object.into();
+        move |source| Self::Link { doing, object, source }
+    }
+}
