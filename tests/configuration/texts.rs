@@ -23,7 +23,7 @@ const BAD: &[(&str, &str)] = &[
     ("zone: a\n---\nzone: b", "more than one document"),
     // Keys that are not there.
     ("zone: a\nautobot: true", "line 2, column 1: unknown field `autobot`"),
-    ("zone: a\nroot: { sparse: true, quota: 10G }", "unknown field `quota`"),
+    ("zone: a\nroot: { sparse: true, quotum: 10G }", "unknown field `quotum`"),
     ("zone: a\nmemory: { limits: 512M }", "unknown field `limits`"),
     ("zone: a\nfs: [{ source: /a, target: /b, option: [ro] }]", "unknown field `option`"),
     ("zone: a\nprocess: { command: [x], exec: y }", "unknown field `exec`"),

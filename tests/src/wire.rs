@@ -74,6 +74,7 @@ impl Wire {
                 Ok(0) => return None,
                 Ok(n) => self.received.extend_from_slice(&bytes[..n]),
                 Err(e) if e.kind() == io::ErrorKind::ConnectionReset => return None,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => panic!("nothing came from the daemon: {e}"),
             }
         }

@@ -79,6 +79,8 @@ fn effective(config: &ZoneConfig) -> Result<String> {
         root: key("root", Value::Null),
         fs: config.fs.iter().map(shown).collect::<Result<_>>()?,
         device: key("device", json!([])),
+        net: key("net", json!([])),
+        resolver: key("resolver", json!({})),
         limitpriv: &config.limitpriv,
         cpu: json!({
             "shares": config.cpu.counted_shares(),
@@ -124,6 +126,8 @@ struct Whole<'a> {
     root: Value,
     fs: Vec<Value>,
     device: Value,
+    net: Value,
+    resolver: Value,
     limitpriv: &'a [String],
     cpu: Value,
     memory: Value,

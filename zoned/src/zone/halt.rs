@@ -1,6 +1,6 @@
 //! From running to installed: at once, by asking, because it ended by itself; and round again.
 
-use std::time::{Duration, Instant};
+use std::{convert::Infallible, future::pending, time::Duration};
 
 use tokio::time::{sleep, timeout};
 use zoned_api::{ApiError, State, report::Exit};
@@ -10,6 +10,7 @@ use super::{
     preflight,
     status::at_rest,
     tear_down::{in_words, tear_down},
+    tether::{Tether, TetherError},
     work::Work,
 };
 use crate::{
@@ -39,23 +40,20 @@ pub(super) async fn shut_down(work: &Work, seconds: Option<u32>) -> Result<Optio
     if let Some(run) = status.run.as_ref().filter(|_| status.state == State::Running) {
         work.step("waiting for its init to stop", None);
         let signal = stop_signal(work).await;
-        let begun = Instant::now();
-        let patience = Duration::from_secs(seconds.into());
-        tokio::select! {
-            () = hears(run.tether.seen().init, signal, patience) => {}
-            _ = run.tether.ended() => {}
-            () = work.cancel.cancelled() => return Err(work.interrupted()),
-        }
-        if let Err(e) = run.tether.ask(&Request::Signal { signal }, &[]).await {
-            note = Some(format!("its init could not be asked to stop ({e}), so it was halted"));
-        } else {
+        let stopped = async {
             tokio::select! {
-                ended = timeout(patience.saturating_sub(begun.elapsed()), run.tether.ended()) => if ended.is_err() {
-                    note = Some(format!("its init had not stopped after {seconds} s, so it was halted"));
-                },
-                // The halt that interrupts goes on from here.
-                () = work.cancel.cancelled() => return Err(work.interrupted()),
+                _ = run.tether.ended() => Ok(()),
+                Err(e) = ask_to_stop(&run.tether, signal) => Err(e),
             }
+        };
+        tokio::select! {
+            stopped = timeout(Duration::from_secs(seconds.into()), stopped) => match stopped {
+                Ok(Ok(())) => {}
+                Ok(Err(e)) => note = Some(format!("its init could not be asked to stop ({e}), so it was halted")),
+                Err(_) => note = Some(format!("its init had not stopped after {seconds} s, so it was halted")),
+            },
+            // The halt that interrupts goes on from here.
+            () = work.cancel.cancelled() => return Err(work.interrupted()),
         }
     }
     let record = tear_down(work).await?;
@@ -132,18 +130,26 @@ async fn rest(work: &Work, exit: Exit, reason: Option<String>) {
     work.end_in(state, why.or(reason));
 }
 
-/// Waits until an init would take note of a signal: the first process of a pid namespace never gets one that it has
-/// no handler for (pid_namespaces(7)), and an init that has only just started has none.
-async fn hears(init: Option<u32>, signal: i32, patience: Duration) {
-    let Some(init) = init else { return };
-    let deadline = Instant::now() + patience;
-    while Instant::now() < deadline {
-        let status = std::fs::read_to_string(format!("/proc/{init}/status")).unwrap_or_default();
-        if status.is_empty() || is_heard(&status, signal) {
-            return;
+/// Sends an init the signal that stops it, and once more if it did not seem to hear the first: the first process of a
+/// pid namespace never gets a signal that it has no handler for (pid_namespaces(7)), and an init that has only just
+/// started has none. (One that waits by sigwait(3) does not show that it hears, and needs no second.) Ends only if it
+/// fails.
+async fn ask_to_stop(tether: &Tether, signal: i32) -> Result<Infallible, TetherError> {
+    loop {
+        let heard = hears(tether.seen().init, signal);
+        tether.ask(&Request::Signal { signal }, &[]).await?;
+        if heard {
+            return pending().await;
         }
-        sleep(Duration::from_millis(20)).await;
+        while !hears(tether.seen().init, signal) {
+            sleep(Duration::from_millis(20)).await;
+        }
     }
+}
+
+fn hears(init: Option<u32>, signal: i32) -> bool {
+    let status = init.and_then(|init| std::fs::read_to_string(format!("/proc/{init}/status")).ok());
+    status.is_some_and(|status| is_heard(&status, signal))
 }
 
 /// Whether a process catches a signal, or blocks it to read it from a descriptor (proc_pid_status(5)).
