@@ -57,6 +57,7 @@ impl Group {
             package("mmdebstrap", "makes the root of a Debian suite"),
             package("debian-archive-keyring", "what mmdebstrap downloads is checked against it"),
             package("nftables", "the firewall of zones with a network"),
+            package("e2fsprogs", "the file system of zones with a quota"),
         ];
         const TEST: &[Package] = &[
             package("bpftool", "an independent look at programs and maps"),

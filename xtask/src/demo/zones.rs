@@ -75,13 +75,13 @@ pub(crate) fn remove(daemon: &Daemon, narrator: &Narrator) -> Result<()> {
     Ok(())
 }
 
-/// Mounts of zones: below the daemon's folder, its own file system of pins aside.
+/// Mounts of zones: below the daemon's folder, its own run folder and file system of pins aside.
 fn mounts_below(folder: &Path) -> Result<Vec<String>> {
     let mounts = fs::read_to_string("/proc/self/mounts")?;
     let targets = mounts.lines().filter_map(|line| line.split(' ').nth(1));
-    let pins = folder.join("run/bpf");
+    let own = [folder.join("run"), folder.join("run/bpf")];
     Ok(targets
-        .filter(|t| Path::new(t).starts_with(folder) && Path::new(t) != pins)
+        .filter(|t| Path::new(t).starts_with(folder) && own.iter().all(|own| Path::new(t) != own))
         .map(str::to_owned)
         .collect())
 }
