@@ -82,8 +82,6 @@ impl Datasets {
     /// Makes an empty dataset. The layers need not be there yet: to be referred to keeps them from being removed
     /// once they are.
     pub fn create(&self, zone: &Uuid, parents: &[Digest], quota: Option<Quota>) -> Result<(), ImageError> {
-        // Not while somebody looks for layers without reference.
-        let _lock = self.lock()?;
         let staging = TempFolder::new(&self.folder, STAGING).doing("make a folder in", &self.folder)?;
         match quota {
             Some(quota) => volume::create(&staging.path().join(VOLUME), quota.bytes, quota.inodes)?,
@@ -93,6 +91,8 @@ impl Datasets {
         let path = staging.path().join("dataset.json");
         let text = serde_json::to_vec(&record).map_err(io::Error::other).doing("write", &path)?;
         atomic::write(&path, &text, Keep::ThroughCrash).doing("write", &path)?;
+        // Not while somebody looks for layers without reference; what is staged refers to none yet.
+        let _lock = self.lock()?;
         match staging.keep(&zone.to_string()).doing("finish a dataset in", &self.folder)? {
             true => Ok(()),
             false => Err(ImageError::Exists(*zone)),

@@ -32,6 +32,6 @@ pub enum Word {
 /// From the monitor to whom waits for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Go {
-    /// To the builder: it is in its cgroups. To PID 1: its ids are mapped. Then once more to PID 1: exec.
+    /// To PID 1: its ids are mapped. Then once more: exec.
     On,
 }

@@ -65,15 +65,22 @@ pub(super) async fn shut_down(work: &Work, seconds: Option<u32>) -> Result<Optio
 pub(super) async fn reboot(work: &Work, seconds: Option<u32>) -> Result<Option<String>, ApiError> {
     // A zone that could not come back is not stopped.
     let status = work.status();
-    work.blocking(move |host| preflight::check(host, &status)).await?;
-    let boot_id = work.host.boot_id.clone();
-    work.keep_history(|history| {
-        history.reboot = Some(Reboot { boot_id, boot: history.boot, timeout: seconds });
-    })
-    .await;
-    let done = down_and_up(work, seconds).await;
+    let ready = work.blocking(move |host| preflight::check(host, &status)).await;
+    let done = match ready {
+        Ok(()) => {
+            let boot_id = work.host.boot_id.clone();
+            work.keep_history(|history| {
+                history.reboot = Some(Reboot { boot_id, boot: history.boot, timeout: seconds });
+            })
+            .await;
+            down_and_up(work, seconds).await
+        }
+        Err(e) => Err(e),
+    };
     // Done, failed or broken off: a daemon that comes later has nothing to go on with.
-    work.keep_history(|history| history.reboot = None).await;
+    if work.status().history.reboot.is_some() {
+        work.keep_history(|history| history.reboot = None).await;
+    }
     done
 }
 

@@ -190,14 +190,7 @@ fn path_fault(path: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    fn fault(yaml: &str) -> String {
-        match ZoneConfig::parse(yaml) {
-            Err(ApiError::Invalid(f)) => f.message,
-            other => panic!("{other:?}"),
-        }
-    }
+    use super::{super::parse::tests::fault, *};
 
     #[test]
     fn a_target_that_hides_another_is_refused() {

@@ -46,10 +46,11 @@ pub(super) fn bounded_depth(yaml: &str) -> Result<(), ApiError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn fault(yaml: &str) -> String {
+    /// Why a text is refused.
+    pub(in super::super) fn fault(yaml: &str) -> String {
         match ZoneConfig::parse(yaml) {
             Err(ApiError::Invalid(f)) => f.message,
             other => panic!("{other:?}"),
