@@ -24,7 +24,7 @@ use crate::{
     host::Host,
     image::ImageError,
     network::NetworkError,
-    plan::{self, Cgroups, Identity, Plan, RunFolder},
+    plan::{self, Cgroups, Identity, Plan, RunFolder, online::OnlinePlan},
     platform::cgroup::{CgroupError, LimitError},
     store::{StoreError, atomic},
 };
@@ -89,8 +89,19 @@ impl BootError {
     }
 }
 
-/// Everything up to a monitor that has begun. Returns it, and when that was, milliseconds since the epoch.
-pub(super) fn launch(host: &Host, status: &Status, until: Until) -> Result<(Child, u64), BootError> {
+/// A monitor that has begun.
+#[derive(Debug)]
+pub(super) struct Launched {
+    /// Its process.
+    pub(super) monitor: Child,
+    /// When that was, milliseconds since the epoch.
+    pub(super) booted_ms: u64,
+    /// By what the zone comes online.
+    pub(super) online: OnlinePlan,
+}
+
+/// Everything up to a monitor that has begun.
+pub(super) fn launch(host: &Host, status: &Status, until: Until) -> Result<Launched, BootError> {
     let (identity, folder) = (status.identity(), host.run_folder(&status.uuid()));
     make_folder(&folder)?;
     let unstarted = |source| BootError::Monitor { path: host.monitors.program().to_owned(), source };
@@ -101,8 +112,8 @@ pub(super) fn launch(host: &Host, status: &Status, until: Until) -> Result<(Chil
     let begun = begun.and_then(|()| prepare(host, status, identity, &folder));
     // One that waits for its interfaces is let go on when they are there.
     let straight = record.straight && !status.config.has_links();
-    match begun.and_then(|()| begin(&monitor, &folder, straight)) {
-        Ok(()) => Ok((monitor.released(), record.booted_ms)),
+    match begun.and_then(|online| begin(&monitor, &folder, straight).map(|()| online)) {
+        Ok(online) => Ok(Launched { monitor: monitor.released(), booted_ms: record.booted_ms, online }),
         Err(e) => {
             monitor.end();
             Err(e)
@@ -118,7 +129,12 @@ fn begin(monitor: &Waiting, folder: &RunFolder, straight: bool) -> Result<(), Bo
 }
 
 /// What the monitor needs before it begins: groups, slot, plan.
-fn prepare(host: &Host, status: &Status, identity: Identity, folder: &RunFolder) -> Result<(), BootError> {
+fn prepare(
+    host: &Host,
+    status: &Status,
+    identity: Identity,
+    folder: &RunFolder,
+) -> Result<OnlinePlan, BootError> {
     let tag = identity.tag();
     let cgroups = host.tree.create(&tag, status.ids)?;
     tracing::debug!(zone = %identity.name, "groups are made");
@@ -132,7 +148,7 @@ fn prepare(host: &Host, status: &Status, identity: Identity, folder: &RunFolder)
     data.and_then(|data| atomic::write(&folder.plan(), &data, atomic::Keep::ThroughExit))
         .map_err(BootError::folder(&folder.plan(), "write"))?;
     tracing::debug!(zone = %name, "the plan is written");
-    Ok(())
+    Ok(plan.online)
 }
 
 fn make_plan(
