@@ -8,6 +8,7 @@ mod ctx;
 mod netns;
 mod outcome;
 mod run;
+mod speaker;
 pub mod wait;
 mod wire;
 
@@ -15,4 +16,5 @@ pub use ctx::TestCtx;
 pub use netns::Netns;
 pub use outcome::Outcome;
 pub use run::{run, run_with, together};
+pub use speaker::speaker;
 pub use wire::Wire;
