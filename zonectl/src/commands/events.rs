@@ -77,6 +77,7 @@ fn what(kind: &EventKind) -> String {
     match kind {
         EventKind::DaemonStarted { adopted } => format!("zoned started and found {adopted} zones running"),
         EventKind::StateChanged { from, to, reason } => format!("{from} -> {to}{}", because(reason)),
+        EventKind::Online { after_ms } => format!("online after {}", units::seconds(*after_ms)),
         EventKind::Request { verb, uid, error: None } => format!("{verb} by uid {uid}"),
         EventKind::Request { verb, uid, error } => format!("{verb} by uid {uid} failed{}", because(error)),
         EventKind::Configured { what } => format!("configuration {what}"),
@@ -115,6 +116,7 @@ mod tests {
                 EventKind::Request { verb: Verb::Boot, uid: 1000, error: Some("no root".into()) },
                 "boot by uid 1000 failed: no root",
             ),
+            (EventKind::Online { after_ms: 1_349 }, "online after 1.3s"),
             (EventKind::Oom { kills: 2 }, "2 processes killed for want of memory"),
             (EventKind::Limit { key: "tasks.max".into(), times: 9 }, "tasks.max reached, 9 forks refused"),
             (EventKind::Exit { pid: 7, comm: "sh".into(), status: 0x0300 }, "exit 7 (sh) code 3"),

@@ -51,6 +51,7 @@ fn describe(info: &ZoneInfo, now_ms: u64) -> Result<String> {
         ("user ids", Some(format!("{}-{}", info.id_base, u64::from(info.id_base) + 65_535))),
         ("boots", Some(info.boot.to_string())),
         ("booted", booted.map(|(date, uptime)| format!("{date}, up {uptime}"))),
+        ("online", online(info)),
         ("init", number(info.init_pid).map(|pid| format!("pid {pid} on the host"))),
         ("monitor", number(info.monitor_pid).map(|pid| format!("pid {pid}"))),
         ("last exit", info.last_exit.as_ref().map(exit)),
@@ -108,6 +109,13 @@ fn network(interface: &Interface) -> String {
         (mode, none) if none.is_empty() => format!("{} ({}): no address{mac}", interface.name, mode.as_str()),
         (mode, addresses) => format!("{} ({}): {addresses}{mac}", interface.name, mode.as_str()),
     }
+}
+
+/// How long after its boot it came online, or what it lacks.
+fn online(info: &ZoneInfo) -> Option<String> {
+    let after = info.online_ms.zip(info.booted_ms).map(|(online, booted)| online.saturating_sub(booted));
+    let lacks = || info.awaits.as_ref().map(|awaits| format!("not yet: {awaits}"));
+    after.map(|ms| format!("after {}", units::seconds(ms))).or_else(lacks)
 }
 
 fn exit(exit: &Exit) -> String {

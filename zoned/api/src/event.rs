@@ -41,6 +41,11 @@ pub enum EventKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
+    /// A zone came online.
+    Online {
+        /// Milliseconds after it was booted.
+        after_ms: u64,
+    },
     /// A client's request was carried out or refused.
     Request {
         /// What was asked.

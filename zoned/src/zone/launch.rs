@@ -24,7 +24,7 @@ use crate::{
     host::Host,
     image::ImageError,
     network::NetworkError,
-    plan::{self, Cgroups, Identity, Plan, RunFolder, network::NetworkPlan},
+    plan::{self, Cgroups, Identity, Plan, RunFolder, online::OnlinePlan},
     platform::cgroup::{CgroupError, LimitError},
     store::{StoreError, atomic},
 };
@@ -89,8 +89,19 @@ impl BootError {
     }
 }
 
-/// Everything up to a monitor that has begun. Returns it, and when that was, milliseconds since the epoch.
-pub(super) fn launch(host: &Host, status: &Status, until: Until) -> Result<(Child, u64), BootError> {
+/// A monitor that has begun.
+#[derive(Debug)]
+pub(super) struct Launched {
+    /// Its process.
+    pub(super) monitor: Child,
+    /// When that was, milliseconds since the epoch.
+    pub(super) booted_ms: u64,
+    /// By what the zone comes online.
+    pub(super) online: OnlinePlan,
+}
+
+/// Everything up to a monitor that has begun.
+pub(super) fn launch(host: &Host, status: &Status, until: Until) -> Result<Launched, BootError> {
     let (identity, folder) = (status.identity(), host.run_folder(&status.uuid()));
     make_folder(&folder)?;
     let unstarted = |source| BootError::Monitor { path: host.monitors.program().to_owned(), source };
@@ -100,13 +111,14 @@ pub(super) fn launch(host: &Host, status: &Status, until: Until) -> Result<(Chil
     let begun = record.save(&folder.run()).map_err(BootError::from);
     // One that waits for its interfaces is let go on when they are there.
     let straight = record.straight && !status.config.has_links();
-    let begun = begun.and_then(|()| prepare(host, status, identity.clone(), &folder)).and_then(|network| {
+    let begun = begun.and_then(|()| prepare(host, status, identity.clone(), &folder)).and_then(|plan| {
         begin(&monitor, &folder, straight)?;
         // While the monitor builds the zone.
-        Ok(host.network.prepare(&identity, &network)?)
+        host.network.prepare(&identity, &plan.network)?;
+        Ok(plan.online)
     });
     match begun {
-        Ok(()) => Ok((monitor.released(), record.booted_ms)),
+        Ok(online) => Ok(Launched { monitor: monitor.released(), booted_ms: record.booted_ms, online }),
         Err(e) => {
             monitor.end();
             Err(e)
@@ -121,13 +133,8 @@ fn begin(monitor: &Waiting, folder: &RunFolder, straight: bool) -> Result<(), Bo
     monitor.begin(folder, straight, &listener, log).map_err(|_| TetherError::Ended.into())
 }
 
-/// What the monitor needs before it begins: groups, slot, plan. Returns the network there is to be.
-fn prepare(
-    host: &Host,
-    status: &Status,
-    identity: Identity,
-    folder: &RunFolder,
-) -> Result<NetworkPlan, BootError> {
+/// What the monitor needs before it begins: groups, slot, plan.
+fn prepare(host: &Host, status: &Status, identity: Identity, folder: &RunFolder) -> Result<Plan, BootError> {
     let tag = identity.tag();
     let cgroups = host.tree.create(&tag, status.ids)?;
     tracing::debug!(zone = %identity.name, "groups are made");
@@ -143,7 +150,7 @@ fn prepare(
     data.and_then(|data| atomic::write(&folder.plan(), &data, atomic::Keep::ThroughExit))
         .map_err(BootError::folder(&folder.plan(), "write"))?;
     tracing::debug!(zone = %name, "the plan is written");
-    Ok(plan.network)
+    Ok(plan)
 }
 
 fn make_plan(
