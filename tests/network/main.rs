@@ -2,8 +2,10 @@
 //! nothing of the machine's own network is touched.
 
 mod addresses;
+mod image;
 mod modes;
 mod outside;
 mod refused;
 mod scene;
 mod separation;
+mod servers;
