@@ -3,9 +3,11 @@
 
 mod addresses;
 mod image;
+mod metering;
 mod modes;
 mod outside;
 mod refused;
 mod scene;
 mod separation;
 mod servers;
+mod spoofing;

@@ -8,6 +8,7 @@ mod ctx;
 mod netns;
 mod outcome;
 mod run;
+pub mod sys;
 pub mod wait;
 mod wire;
 

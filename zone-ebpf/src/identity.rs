@@ -1,9 +1,16 @@
-//! Which zone the current task belongs to.
+//! Which zone the current task, or a packet's socket, belongs to.
 //!
 //! A zone is the cgroup at one fixed depth of cgroup2, however deep a task nests below it. Only the current task is
-//! ever asked: then the kernel's own helper walks the cgroups, and no structure that changes between kernels is read.
+//! ever asked, or the socket of a packet: then the kernel's own helper walks the cgroups, and no structure that changes
+//! between kernels is read.
 
-use aya_ebpf::{Global, btf_maps::HashMap, helpers::bpf_get_current_ancestor_cgroup_id, macros::btf_map};
+use aya_ebpf::{
+    Global,
+    bindings::__sk_buff,
+    btf_maps::HashMap,
+    helpers::{bpf_get_current_ancestor_cgroup_id, bpf_skb_ancestor_cgroup_id},
+    macros::btf_map,
+};
 use zone_ebpf_abi::{HOST, Identity, MAX_SLOTS};
 
 #[unsafe(no_mangle)]
@@ -34,4 +41,11 @@ pub(crate) fn of_cgroup(id: u64) -> Option<Identity> {
     // SAFETY: copied out at once. User space writes an entry before anything runs in that cgroup and removes it
     // when nothing does, so that it does not change under the copy.
     unsafe { IDS.get(id) }.copied()
+}
+
+/// The zone of a packet's socket.
+#[inline(always)]
+pub(crate) fn of_packet(packet: *mut __sk_buff) -> Option<Identity> {
+    // SAFETY: the packet is the context of the program that runs.
+    of_cgroup(unsafe { bpf_skb_ancestor_cgroup_id(packet, ZONE_LEVEL.load() as i32) })
 }

@@ -1,4 +1,5 @@
-//! The kernel side of zones: who takes what CPU time, which processes come and go, who may use which device.
+//! The kernel side of zones: who takes what CPU time, which processes come and go, who may use which device, what goes
+//! over the network.
 //!
 //! One subject a file; what user space has to know is in `zone-ebpf-abi`. Nothing here decides: user space writes
 //! the policy maps, these programs carry them out and count, whether or not anybody is there to read.
@@ -7,7 +8,7 @@
 //! returns, which does not load), fields of kernel structures by offsets that user space resolves from BTF, and no
 //! atomic read-modify-write where a per-CPU value will do.
 
-#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
 
 mod account;
 mod device;
@@ -17,6 +18,7 @@ mod identity;
 mod note;
 mod process;
 mod task;
+mod traffic;
 
 use aya_ebpf::{Global, btf_maps::Array, macros::btf_map};
 use zone_ebpf_abi::Meta;

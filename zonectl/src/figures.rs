@@ -3,7 +3,7 @@
 use serde::Serialize;
 use zoned_api::{
     ZoneStat,
-    stat::{CpuStat, Entitlement, IoStat, ProcessStat},
+    stat::{CpuStat, Entitlement, IoStat, NetStat, ProcessStat},
 };
 
 /// Figures of one zone over an interval.
@@ -37,6 +37,12 @@ pub(crate) struct Rates {
     pub(crate) read_per_s: Option<f64>,
     /// Bytes written to block devices, a second.
     pub(crate) written_per_s: Option<f64>,
+    /// Bytes received, a second.
+    pub(crate) received_per_s: Option<f64>,
+    /// Bytes sent, a second.
+    pub(crate) sent_per_s: Option<f64>,
+    /// Packets sent that were not the zone's to send, a second.
+    pub(crate) dropped_per_s: Option<f64>,
     /// What it may take of the CPUs.
     pub(crate) entitlement: Option<Entitlement>,
     /// Forks a second.
@@ -61,6 +67,10 @@ impl Rates {
             let before = if reset { Some(0) } else { old.io.as_ref().map(bytes) };
             Some(rate(bytes(new.io.as_ref()?), before?))
         };
+        let passed = |count: fn(&NetStat) -> u64| {
+            let before = if reset { Some(0) } else { old.net.as_ref().map(count) };
+            Some(rate(count(new.net.as_ref()?), before?))
+        };
         let waits = minus(&new.cpu.wait_log2_us, &cpu.wait_log2_us);
         Some(Self {
             zone: new.zone.clone(),
@@ -77,6 +87,9 @@ impl Rates {
             memory_bytes: new.memory.as_ref().map(|memory| memory.bytes),
             read_per_s: moved(|io| io.read_bytes),
             written_per_s: moved(|io| io.written_bytes),
+            received_per_s: passed(|net| net.received.total.bytes),
+            sent_per_s: passed(|net| net.sent.total.bytes),
+            dropped_per_s: passed(|net| net.dropped.values().sum()),
             entitlement: new.entitlement.clone(),
             forks_per_s: rate(new.processes.forks, processes.forks),
             execs_per_s: rate(new.processes.execs, processes.execs),
@@ -121,6 +134,7 @@ mod tests {
             processes: ProcessStat { tasks: Some(4), forks, ..ProcessStat::default() },
             memory: None,
             io: Some(IoStat { read_bytes: usage_ms << 10, written_bytes: 0 }),
+            net: None,
             entitlement: None,
         }
     }

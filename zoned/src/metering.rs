@@ -19,12 +19,13 @@ use uuid::Uuid;
 use zoned_api::{
     ApiError, EventKind, Leftover, ZoneConfig, ZoneName,
     report::{Finding, Verdict},
-    stat::{CpuStat, ProcessStat},
+    stat::{CpuStat, NetStat, PacketStat, ProcessStat},
 };
 
 use crate::{
     ebpf::{
-        self, Access, DeviceKind, DeviceRule, EbpfError, Kernel, Process, ProcessEvent, STANDARD_DEVICES,
+        self, Access, DeviceKind, DeviceRule, EbpfError, Guarded, Interfaces, Kernel, Process, ProcessEvent,
+        Protocol, Reason, STANDARD_DEVICES, Traffic,
     },
     events::escape,
     fault::{failed, whole},
@@ -49,6 +50,17 @@ impl fmt::Debug for Metering {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Metering").finish_non_exhaustive()
     }
+}
+
+/// What the programs counted of one zone.
+#[derive(Debug, Default)]
+pub struct Metered {
+    /// CPU.
+    pub cpu: CpuStat,
+    /// Processes.
+    pub processes: ProcessStat,
+    /// Network; nothing for the host.
+    pub net: NetStat,
 }
 
 /// Name of each zone by the id of its cgroup.
@@ -94,13 +106,23 @@ impl Metering {
         self.assign(identity, cgroup_id, config)
     }
 
+    /// Guards and counts a link of a zone's, before it is switched on.
+    pub fn guard(&self, zone: &Uuid, link: &Guarded) -> Result<(), EbpfError> {
+        self.kernel().guard(*zone, link)
+    }
+
+    /// Counts at its sockets what a zone sends and receives through interfaces that have no end on the host.
+    pub fn count_sockets(&self, zone: &Uuid, cgroup: &Path, interfaces: Interfaces) -> Result<(), EbpfError> {
+        self.kernel().count_sockets(*zone, cgroup, interfaces)
+    }
+
     /// Ends to meter a zone, of which nothing runs any more.
     pub fn release(&self, zone: &Uuid) -> Result<(), String> {
         self.kernel().release(*zone).map_err(|e| whole(&e))
     }
 
     /// Figures of the host, and of every zone that runs, read at one moment.
-    pub fn figures(&self) -> Result<HashMap<Option<Uuid>, (CpuStat, ProcessStat)>, ApiError> {
+    pub fn figures(&self) -> Result<HashMap<Option<Uuid>, Metered>, ApiError> {
         let all = self.kernel().figures().map_err(|e| failed(&e))?;
         Ok(all.iter().map(|figures| (figures.zone, convert(figures))).collect())
     }
@@ -125,16 +147,18 @@ impl Metering {
         ebpf::probe().into_iter().enumerate().map(finding).collect()
     }
 
-    /// Slots of zones that do not run.
+    /// Slots of zones that do not run, and programs attached for them.
     pub fn leftovers(&self, running: &BTreeSet<Uuid>) -> Vec<Leftover> {
-        let assigned = self.kernel().assigned().unwrap_or_default();
-        let idle = assigned.iter().filter(|slot| !running.contains(&slot.zone));
-        idle.map(|slot| Leftover {
-            kind: "slot".into(),
-            object: slot.slot.to_string(),
-            uuid: Some(slot.zone.to_string()),
-        })
-        .collect()
+        let kernel = self.kernel();
+        let leftover = |kind: &str, object, zone: Uuid| {
+            let uuid = Some(zone.to_string());
+            (!running.contains(&zone)).then(|| Leftover { kind: kind.into(), object, uuid })
+        };
+        let slots = kernel.assigned().unwrap_or_default().into_iter();
+        let slots = slots.filter_map(|slot| leftover("slot", slot.slot.to_string(), slot.zone));
+        let pins = kernel.attached().unwrap_or_default().into_iter();
+        let pins = pins.filter_map(|(zone, pin)| leftover("pin", pin.display().to_string(), zone));
+        slots.chain(pins).collect()
     }
 
     /// Removes the programs and all they counted. For the end of a daemon that leaves no zone.
@@ -217,7 +241,7 @@ fn tell(host: &Host, event: ProcessEvent) {
     host.journal.note(zone.as_ref(), kind);
 }
 
-fn convert(figures: &ebpf::Figures) -> (CpuStat, ProcessStat) {
+fn convert(figures: &ebpf::Figures) -> Metered {
     let cpu = CpuStat {
         usage_ns: figures.usage_ns,
         cgroup_usage_ns: None,
@@ -232,7 +256,27 @@ fn convert(figures: &ebpf::Figures) -> (CpuStat, ProcessStat) {
         exits: figures.exits,
         ..ProcessStat::default()
     };
-    (cpu, processes)
+    Metered { cpu, processes, net: net(figures.net) }
+}
+
+/// Only what there was any of is named.
+fn net(mut traffic: Traffic) -> NetStat {
+    let mut net = NetStat::default();
+    for (way, stat) in [(&mut traffic.received, &mut net.received), (&mut traffic.sent, &mut net.sent)] {
+        for (protocol, name) in Protocol::ALL {
+            let counted = way.of(protocol);
+            let packets = PacketStat { packets: counted.packets, bytes: counted.bytes };
+            if packets != PacketStat::default() {
+                stat.total.packets += packets.packets;
+                stat.total.bytes += packets.bytes;
+                stat.protocols.insert(name.into(), packets);
+            }
+        }
+    }
+    let reasons =
+        Reason::ALL.into_iter().map(|(reason, name)| (name.to_owned(), *traffic.dropped.of(reason)));
+    net.dropped = reasons.filter(|(_, count)| *count > 0).collect();
+    net
 }
 
 /// The rule for a device of the host's, by its node.

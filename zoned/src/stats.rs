@@ -12,6 +12,7 @@ use zoned_api::{
 
 use crate::{
     host::Host,
+    metering::Metered,
     zone::{limits::entitlement, status::Status, zones::Zones},
 };
 
@@ -24,20 +25,22 @@ pub fn collect(zones: &Zones, of: Option<Uuid>) -> Result<Vec<ZoneStat>, ApiErro
     let mut figures = host.metering.figures()?;
     let mut stats = Vec::new();
     if of.is_none() {
-        let (cpu, processes) = figures.remove(&None).unwrap_or_default();
+        let Metered { cpu, processes, .. } = figures.remove(&None).unwrap_or_default();
         stats.push(ZoneStat { cpu, processes, ..blank("global".into(), at_ns) });
     }
     for zone in all.iter().filter(|z| of.is_none_or(|uuid| z.uuid() == uuid)) {
         // A zone that does not run has taken nothing since it was booted: it was not.
-        let (cpu, processes) = match &zone.run {
+        let Metered { cpu, processes, net } = match &zone.run {
             Some(_) => figures.remove(&Some(zone.uuid())).unwrap_or_default(),
             None => Default::default(),
         };
+        let linked = zone.config.has_links() || zone.config.is_on_host_network();
+        let net = (linked && zone.run.is_some()).then_some(net);
         stats.push(of_zone(
             host,
             zone,
             &scale,
-            ZoneStat { cpu, processes, ..blank(zone.config.zone.to_string(), at_ns) },
+            ZoneStat { cpu, processes, net, ..blank(zone.config.zone.to_string(), at_ns) },
         ));
     }
     Ok(stats)
@@ -62,8 +65,18 @@ impl Scale {
 }
 
 fn blank(zone: String, at_ns: u64) -> ZoneStat {
-    let (cpu, processes) = Default::default();
-    ZoneStat { zone, state: None, at_ns, cpu, processes, memory: None, io: None, entitlement: None }
+    let Metered { cpu, processes, .. } = Metered::default();
+    ZoneStat {
+        zone,
+        state: None,
+        at_ns,
+        cpu,
+        processes,
+        memory: None,
+        io: None,
+        net: None,
+        entitlement: None,
+    }
 }
 
 fn of_zone(host: &Host, zone: &Status, scale: &Scale, mut stat: ZoneStat) -> ZoneStat {

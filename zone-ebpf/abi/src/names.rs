@@ -16,6 +16,16 @@ pub const RUNNING: &str = "zone_running";
 pub const NOTES: &str = "zone_notes";
 /// Slot → generation that has been seen running.
 pub const SEEN: &str = "zone_seen";
+/// Number of a link's host's end → [`crate::Link`].
+pub const LINKS: &str = "zone_links";
+/// [`crate::AddressKey`] → 1.
+pub const ADDRESSES: &str = "zone_addresses";
+/// [`crate::SocketKey`] → 1.
+pub const SOCKETS: &str = "zone_sockets";
+/// Slot → [`crate::NetFigures`] of each CPU.
+pub const NET: &str = "zone_net";
+/// Slot → [`crate::NetFigures`] that were counted by programs of another layout.
+pub const NET_CARRIED: &str = "zone_net_before";
 /// [`crate::DeviceKey`] → bits of [`crate::Access`].
 pub const DEVICES: &str = "zone_devices";
 /// Ring buffer of [`crate::ProcessEvent`].
@@ -26,13 +36,39 @@ pub const LOST: &str = "zone_lost";
 pub const LOGS: &str = "AYA_LOGS";
 
 /// Every map, in no order that matters.
-pub const MAPS: [&str; 12] =
-    [META, SLOTS, IDS, FIGURES, CARRIED, RUNNING, NOTES, SEEN, DEVICES, EVENTS, LOST, LOGS];
+pub const MAPS: [&str; 17] = [
+    META,
+    SLOTS,
+    IDS,
+    FIGURES,
+    CARRIED,
+    RUNNING,
+    NOTES,
+    SEEN,
+    LINKS,
+    ADDRESSES,
+    SOCKETS,
+    NET,
+    NET_CARRIED,
+    DEVICES,
+    EVENTS,
+    LOST,
+    LOGS,
+];
 
 /// The program that user space runs on a CPU to charge what is running there.
 pub const FLUSH: &str = "zone_flush";
 /// The device policy of all zones.
 pub const DEVICE: &str = "zone_device";
+
+/// Where a zone's link ends on the host: what comes from the zone, guarded and counted.
+pub const SENT: &str = "zone_sent";
+/// At the same place: what goes to the zone, counted.
+pub const RECEIVED: &str = "zone_received";
+/// At a zone's sockets, where its interfaces have no end on the host: what it sends, counted.
+pub const SOCKET_SENT: &str = "zone_sock_sent";
+/// Likewise: what it receives.
+pub const SOCKET_RECEIVED: &str = "zone_sock_recv";
 
 /// Programs on BTF tracepoints, each with its tracepoint. (There is no tracefs behind these.)
 pub const TRACEPOINTS: [(&str, &str); 6] = [

@@ -164,8 +164,11 @@ fn totals(stats: &[ZoneStat]) -> Table {
         ("TASKS", 2),
         ("FORKS", 13),
         ("EXECS", 14),
-        ("READ", 15),
-        ("WRITTEN", 16),
+        ("READ", 18),
+        ("WRITTEN", 19),
+        ("RECEIVED", 15),
+        ("SENT", 16),
+        ("DROPPED", 17),
     ];
     let mut columns = vec![left("ZONE").least(12), left("STATE").spare(1)];
     columns.extend(heads.map(|(head, rank)| right(head).spare(rank)));
@@ -192,6 +195,9 @@ fn totals(stats: &[ZoneStat]) -> Table {
             Field::new(processes.execs.to_string()),
             Field::maybe(stat.io.as_ref().map(|io| units::size(io.read_bytes))),
             Field::maybe(stat.io.as_ref().map(|io| units::size(io.written_bytes))),
+            Field::maybe(stat.net.as_ref().map(|net| units::size(net.received.total.bytes))),
+            Field::maybe(stat.net.as_ref().map(|net| units::size(net.sent.total.bytes))),
+            Field::maybe(stat.net.as_ref().map(|net| net.dropped.values().sum::<u64>())),
         ]);
     }
     table
@@ -213,8 +219,11 @@ fn changes(rates: &[Rates]) -> Table {
         ("TASKS", 1),
         ("FORK/s", 12),
         ("EXEC/s", 13),
-        ("READ/s", 14),
-        ("WRITE/s", 15),
+        ("READ/s", 17),
+        ("WRITE/s", 18),
+        ("RECV/s", 14),
+        ("SENT/s", 15),
+        ("DROP/s", 16),
     ];
     let mut columns = vec![left("ZONE").least(12)];
     columns.extend(heads.map(|(head, rank)| right(head).least(7).spare(rank)));
@@ -239,6 +248,9 @@ fn changes(rates: &[Rates]) -> Table {
             Field::new(format!("{:.0}", rate.execs_per_s)),
             Field::maybe(rate.read_per_s.map(|n| units::size(n as u64))),
             Field::maybe(rate.written_per_s.map(|n| units::size(n as u64))),
+            Field::maybe(rate.received_per_s.map(|n| units::size(n as u64))),
+            Field::maybe(rate.sent_per_s.map(|n| units::size(n as u64))),
+            Field::maybe(rate.dropped_per_s.map(|n| format!("{n:.0}"))),
         ]);
     }
     table
@@ -299,8 +311,8 @@ mod tests {
             wait_log2_us: [[0; 13].as_slice(), &[7], &[0; 12]].concat(),
             ..CpuStat::default()
         };
-        let (processes, (memory, io, entitlement)) = Default::default();
-        ZoneStat { zone: zone.into(), state, at_ns: 0, cpu, processes, memory, io, entitlement }
+        let (processes, (memory, io, net, entitlement)) = Default::default();
+        ZoneStat { zone: zone.into(), state, at_ns: 0, cpu, processes, memory, io, net, entitlement }
     }
 
     #[test]

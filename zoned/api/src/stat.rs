@@ -1,5 +1,7 @@
 //! A zone's figures.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::state::State;
@@ -27,6 +29,9 @@ pub struct ZoneStat {
     /// Block devices; none for `global` and where the host counts none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub io: Option<IoStat>,
+    /// Network; none for `global` and for a zone that has no interface but its loopback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub net: Option<NetStat>,
     /// What it may take of the CPUs; none for `global` and for a zone that does not run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entitlement: Option<Entitlement>,
@@ -51,6 +56,40 @@ pub struct IoStat {
     pub read_bytes: u64,
     /// Bytes written.
     pub written_bytes: u64,
+}
+
+/// Network figures, by eBPF, of all interfaces but the loopback.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetStat {
+    /// What came to the zone.
+    pub received: TrafficStat,
+    /// What came from it, dropped or not.
+    pub sent: TrafficStat,
+    /// Packets of those that were not its to send, by reason: `mac`, `ethertype`, `arp`, `address`, `neighbour`, `router`,
+    /// `redirect`, `dhcp`, `route`, `malformed`. Those there were none of are left out.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub dropped: BTreeMap<String, u64>,
+}
+
+/// Traffic in one direction.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrafficStat {
+    /// Packets and bytes of every protocol.
+    #[serde(flatten)]
+    pub total: PacketStat,
+    /// Of each protocol there was any of: `tcp`, `udp`, `icmp` (ICMPv6 too), `arp`, `other` (what was dropped too).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub protocols: BTreeMap<String, PacketStat>,
+}
+
+/// Packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PacketStat {
+    /// How many, as the kernel hands them on: several segments in one where it joins them.
+    pub packets: u64,
+    /// Their bytes: with the Ethernet header on the bridge, from the IP header on where there is no link of the zone's own
+    /// on the host (modes `host` and `macvlan`).
+    pub bytes: u64,
 }
 
 /// What a zone may take of the CPUs.

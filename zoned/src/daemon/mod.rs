@@ -29,7 +29,7 @@ use crate::{
     host::{Host, Names},
     image::{ImageError, Images},
     metering::{self, Metering},
-    network::{Network, Settings},
+    network::{self, Network, Settings},
     options::Options,
     platform::cgroup::{CgroupError, Tree},
     server::{self, Daemon, ListenError},
@@ -148,7 +148,7 @@ fn prepare(options: &Options) -> Result<Host, StartError> {
         images,
         brands,
         limits: limits::Keeper::default(),
-        network: network(options),
+        network: shared_network(options),
         journal: Journal::default(),
         names: Names::default(),
         unreadable: Default::default(),
@@ -174,7 +174,7 @@ fn metering(tree: &Tree, run_dir: &Path) -> Result<Metering, StartError> {
     })
 }
 
-fn network(options: &Options) -> Network {
+fn shared_network(options: &Options) -> Network {
     let settings = Settings {
         bridge: options.bridge.clone(),
         v4: options.network,
@@ -247,6 +247,7 @@ async fn serve(options: &Options, host: Arc<Host>) -> Result<bool, StartError> {
     }
     host.monitors.refill();
     tokio::spawn(metering::listen(host.clone()));
+    tokio::spawn(network::watch(host.clone()));
     tokio::spawn(limits::watch(host));
     let starter = zones.clone();
     tokio::spawn(async move { autoboot(&starter).await });

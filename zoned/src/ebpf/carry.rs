@@ -1,13 +1,16 @@
 //! Taking over from programs of another layout: their maps are read by what their own BTF says of them.
 //!
 //! Slots, device rules and figures are carried; fields are matched by name, so that a layout that only grew or lost
-//! some loses nothing else. The old programs work until the new ones are activated right after the figures were
+//! some loses nothing else. Which interfaces are guarded is told again for each zone that is taken over: the old programs
+//! stay on them until the new ones take their places. The old programs work until the new ones are activated right after the figures were
 //! read, and what they count in between, for about a millisecond, is not carried: figures still never go back.
 
 use std::path::{Path, PathBuf};
 
 use aya::maps::{Array, HashMap, Map, MapData};
-use zone_ebpf_abi::{DeviceKey, Figures, HOST, Identity, MAX_SLOTS, Slot, WAIT_BUCKETS, names};
+use zone_ebpf_abi::{
+    DeviceKey, Figures, HOST, Identity, MAX_SLOTS, NetFigures, Protocol, Reason, Slot, WAIT_BUCKETS, names,
+};
 
 use super::{
     EbpfError,
@@ -38,24 +41,53 @@ pub(super) fn figures(pins: &Pins, layout: &Path) -> Result<(), EbpfError> {
         }
     }
     let slots: Array<MapData, Slot> = open_map(pins, names::SLOTS, Map::Array)?;
-    let (counted, carried) = (Old::open(layout, names::FIGURES)?, Old::open(layout, names::CARRIED)?);
-    let mut new: Array<MapData, Figures> = open_map(pins, names::CARRIED, Map::Array)?;
-    for slot in 0..counted.map.max_entries().min(MAX_SLOTS) {
+    let generations = (0..MAX_SLOTS).map(|slot| {
         let entry = slots.get(&slot, 0).map_err(EbpfError::map(names::SLOTS, "read it"))?;
-        let generation = if slot == HOST.slot { HOST.generation } else { entry.generation };
-        let mut sum = Figures::begin(generation);
-        for old in [&counted, &carried] {
+        Ok(if slot == HOST.slot { HOST.generation } else { entry.generation })
+    });
+    let generations = generations.collect::<Result<Vec<u32>, EbpfError>>()?;
+    let mut new: Array<MapData, Figures> = open_map(pins, names::CARRIED, Map::Array)?;
+    for (slot, counted) in summed(layout, [names::FIGURES, names::CARRIED], &generations, read_figures)? {
+        let mut sum = Figures::begin(generations[slot as usize]);
+        counted.iter().for_each(|one| sum.add(one));
+        new.set(slot, sum, 0).map_err(EbpfError::map(names::CARRIED, "write to it"))?;
+    }
+    let mut new: Array<MapData, NetFigures> = open_map(pins, names::NET_CARRIED, Map::Array)?;
+    for (slot, counted) in summed(layout, [names::NET, names::NET_CARRIED], &generations, read_net)? {
+        let mut sum = NetFigures::begin(generations[slot as usize]);
+        counted.into_iter().for_each(|one| sum.add(one));
+        new.set(slot, sum, 0).map_err(EbpfError::map(names::NET_CARRIED, "write to it"))?;
+    }
+    Ok(())
+}
+
+/// What two maps of the old layout hold for each slot, on each CPU, of the slot's own generation. Nothing if the layout
+/// has no such maps.
+fn summed<F>(
+    layout: &Path,
+    maps: [&'static str; 2],
+    generations: &[u32],
+    read: impl Fn(&Old, &[u8]) -> Result<F, EbpfError>,
+) -> Result<Vec<(u32, Vec<F>)>, EbpfError> {
+    if maps.iter().any(|name| !pins::map_of(layout, name).exists()) {
+        return Ok(Vec::new());
+    }
+    let (first, second) = (Old::open(layout, maps[0])?, Old::open(layout, maps[1])?);
+    let mut all = Vec::new();
+    for (slot, generation) in (0..first.map.max_entries()).zip(generations) {
+        let mut own = Vec::new();
+        for old in [&first, &second] {
             let Some(values) = old.get(&slot.to_ne_bytes())? else { continue };
             for value in values.chunks_exact(old.map.stride()) {
-                let one = read_figures(old, value)?;
-                if one.generation == generation {
-                    sum.add(&one);
+                let of = old.number(old.map.types().1, value, "generation")? as u32;
+                if of == *generation {
+                    own.push(read(old, value)?);
                 }
             }
         }
-        new.set(slot, sum, 0).map_err(EbpfError::map(names::CARRIED, "write to it"))?;
+        all.push((slot, own));
     }
-    Ok(())
+    Ok(all)
 }
 
 /// A map of the old layout with the BTF that describes it.
@@ -78,13 +110,16 @@ impl Old {
         self.map.get(key).map_err(EbpfError::kernel(self.name, "read it"))
     }
 
-    /// The bytes of a field of a value of that type; none if it has no such field.
-    fn field<'a>(&self, type_id: u32, value: &'a [u8], name: &str) -> Result<&'a [u8], EbpfError> {
-        let Some(field) = self.btf.field(type_id, name, 1).map_err(unreadable(self.name))? else {
-            return Ok(&[]);
-        };
-        let size = self.btf.size(field.type_id).map_err(unreadable(self.name))?;
-        let at = field.offset as usize;
+    /// The bytes of a field, by its dotted path, of a value of that type; none if it has no such field.
+    fn field<'a>(&self, mut type_id: u32, value: &'a [u8], path: &str) -> Result<&'a [u8], EbpfError> {
+        let mut at = 0;
+        for name in path.split('.') {
+            let Some(field) = self.btf.field(type_id, name, 1).map_err(unreadable(self.name))? else {
+                return Ok(&[]);
+            };
+            (type_id, at) = (field.type_id, at + field.offset as usize);
+        }
+        let size = self.btf.size(type_id).map_err(unreadable(self.name))?;
         value.get(at..at + size).ok_or_else(|| unreadable(self.name)(BtfError::Malformed(at)))
     }
 
@@ -173,6 +208,24 @@ fn read_figures(old: &Old, value: &[u8]) -> Result<Figures, EbpfError> {
     for (i, count) in buckets.enumerate() {
         // Were there more buckets once, the longest waits are together in the last.
         figures.wait_log2_us[i.min(WAIT_BUCKETS - 1)] += self::number(count);
+    }
+    Ok(figures)
+}
+
+fn read_net(old: &Old, value: &[u8]) -> Result<NetFigures, EbpfError> {
+    let (_, value_type) = old.map.types();
+    let number = |path: &str| old.number(value_type, value, path);
+    let mut figures = NetFigures::begin(number("generation")? as u32);
+    for (protocol, name) in Protocol::ALL {
+        for (way, traffic) in
+            [("received", figures.received.of(protocol)), ("sent", figures.sent.of(protocol))]
+        {
+            traffic.packets = number(&format!("{way}.{name}.packets"))?;
+            traffic.bytes = number(&format!("{way}.{name}.bytes"))?;
+        }
+    }
+    for (reason, name) in Reason::ALL {
+        *figures.dropped.of(reason) = number(&format!("dropped.{name}"))?;
     }
     Ok(figures)
 }

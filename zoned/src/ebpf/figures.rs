@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use uuid::Uuid;
-use zone_ebpf_abi::{Figures as Raw, HOST, Identity, WAIT_BUCKETS, names};
+use zone_ebpf_abi::{Figures as Raw, HOST, Identity, NetFigures, WAIT_BUCKETS, names};
 
 use super::{EbpfError, Kernel};
 use crate::sys::bpf;
@@ -31,10 +31,12 @@ pub struct Figures {
     pub execs: u64,
     /// Processes that ended.
     pub exits: u64,
+    /// What was sent and received. Nothing for the host.
+    pub net: NetFigures,
 }
 
 impl Figures {
-    fn new(zone: Option<Uuid>, raw: &Raw) -> Self {
+    fn new(zone: Option<Uuid>, raw: &Raw, net: NetFigures) -> Self {
         Figures {
             zone,
             usage_ns: raw.usage_ns,
@@ -45,6 +47,7 @@ impl Figures {
             forks: raw.forks,
             execs: raw.execs,
             exits: raw.exits,
+            net,
         }
     }
 }
@@ -54,9 +57,9 @@ impl Kernel {
     /// microsecond.
     pub fn figures(&mut self) -> Result<Vec<Figures>, EbpfError> {
         self.flush()?;
-        let mut all = vec![Figures::new(None, &self.sum(HOST)?)];
+        let mut all = vec![Figures::new(None, &self.sum(HOST)?, NetFigures::begin(HOST.generation))];
         for (zone, identity) in self.identities()? {
-            all.push(Figures::new(Some(zone), &self.sum(identity)?));
+            all.push(Figures::new(Some(zone), &self.sum(identity)?, self.sum_net(identity)?));
         }
         Ok(all)
     }
@@ -72,6 +75,16 @@ impl Kernel {
         let mut sum = Raw::begin(zone.generation);
         let own = std::iter::once(&carried).chain(counted.iter()).filter(|f| f.generation == zone.generation);
         own.for_each(|figures| sum.add(figures));
+        Ok(sum)
+    }
+
+    fn sum_net(&self, zone: Identity) -> Result<NetFigures, EbpfError> {
+        let cannot = |name| EbpfError::map(name, "read it");
+        let carried = self.net_carried.get(&zone.slot, 0).map_err(cannot(names::NET_CARRIED))?;
+        let counted = self.net.get(&zone.slot, 0).map_err(cannot(names::NET))?;
+        let mut sum = NetFigures::begin(zone.generation);
+        let all = std::iter::once(carried).chain(counted.iter().copied());
+        all.filter(|figures| figures.generation == zone.generation).for_each(|figures| sum.add(figures));
         Ok(sum)
     }
 }

@@ -13,7 +13,7 @@ use std::{
 use aya::{
     Btf, Ebpf, EbpfLoader,
     maps::{MapData, PerCpuArray, PerCpuValues},
-    programs::{BtfTracePoint, CgroupDevice, RawTracePoint, links::FdLink},
+    programs::{BtfTracePoint, CgroupDevice, CgroupSkb, RawTracePoint, SchedClassifier, links::FdLink},
 };
 use zone_ebpf_abi::{Running, names};
 
@@ -71,7 +71,7 @@ impl Install<'_> {
             attach_tracepoint(&mut ebpf, name, tracepoint, &kernel, &folder)?;
         }
         attach_device_policy(&mut ebpf, self.cgroup.as_fd(), &folder)?;
-        pin_flush(&mut ebpf, &folder)
+        pin_programs(&mut ebpf, &folder)
     }
 
     fn load_maps(&self, kernel: &Btf) -> Result<Ebpf, EbpfError> {
@@ -108,18 +108,30 @@ fn attach_device_policy(ebpf: &mut Ebpf, cgroup: BorrowedFd<'_>, folder: &Path) 
     let program: &mut CgroupDevice = program(ebpf, name)?;
     program.load().map_err(EbpfError::program(name, "load it"))?;
     let program = program.fd().map_err(EbpfError::program(name, "load it"))?;
-    let link =
-        bpf::attach_device_policy(program.as_fd(), cgroup).map_err(EbpfError::kernel(name, "attach it"))?;
+    let link = bpf::attach(program.as_fd(), bpf::Hook::Devices(cgroup))
+        .map_err(EbpfError::kernel(name, "attach it"))?;
     let path = folder.join(name);
     bpf::pin(link.as_fd(), &path).map_err(EbpfError::pin(&path, "pin a link"))
 }
 
-fn pin_flush(ebpf: &mut Ebpf, folder: &Path) -> Result<(), EbpfError> {
-    let name = names::FLUSH;
-    let program: &mut RawTracePoint = program(ebpf, name)?;
-    program.load().map_err(EbpfError::program(name, "load it"))?;
-    let path = folder.join(name);
-    program.pin(&path).map_err(|e| EbpfError::pin(&path, "pin a program")(std::io::Error::other(e)))
+/// Those that are run, or attached where zones are.
+fn pin_programs(ebpf: &mut Ebpf, folder: &Path) -> Result<(), EbpfError> {
+    macro_rules! pin {
+        ($kind:ty, $name:expr) => {{
+            let (name, path) = ($name, folder.join($name));
+            let program: &mut $kind = program(ebpf, name)?;
+            program.load().map_err(EbpfError::program(name, "load it"))?;
+            program
+                .pin(&path)
+                .map_err(|e| EbpfError::pin(&path, "pin a program")(std::io::Error::other(e)))?;
+        }};
+    }
+    pin!(RawTracePoint, names::FLUSH);
+    pin!(SchedClassifier, names::SENT);
+    pin!(SchedClassifier, names::RECEIVED);
+    pin!(CgroupSkb, names::SOCKET_SENT);
+    pin!(CgroupSkb, names::SOCKET_RECEIVED);
+    Ok(())
 }
 
 fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P, EbpfError>

@@ -1,9 +1,10 @@
 //! The eBPF programs and their maps, as the rest of the daemon sees them: [`Kernel`].
 //!
 //! ```text
-//!              assign, release, allow_device            figures, process_events, log_lines
+//!           assign, release, allow_device, guard, …    figures, process_events, log_lines
 //!                        │                                           ▲
-//!    policy maps   zone_slots zone_ids zone_devices    zone_figures zone_events AYA_LOGS   state maps
+//!    policy maps   zone_slots zone_ids zone_devices    zone_figures zone_net zone_events   state maps
+//!                  zone_links zone_addresses …         AYA_LOGS      ▲
 //!                        └────────────▶  programs (zone-ebpf)  ──────┘
 //! ```
 //! Owns everything below one folder of a bpffs. All of it is pinned: accounting and the device policy go on while
@@ -14,6 +15,7 @@
 
 mod btf;
 mod carry;
+mod clsact;
 mod error;
 mod events;
 mod figures;
@@ -23,6 +25,7 @@ mod pins;
 mod probe;
 #[cfg(test)]
 mod tests;
+mod traffic;
 mod zones;
 
 use std::{
@@ -32,7 +35,10 @@ use std::{
 };
 
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray};
-use zone_ebpf_abi::{DeviceKey, Figures as RawFigures, Identity, LAYOUT, Meta, Slot, names};
+use zone_ebpf_abi::{
+    AddressKey, DeviceKey, Figures as RawFigures, Identity, LAYOUT, Link, Meta, NetFigures, Slot, SocketKey,
+    names,
+};
 
 pub use self::{
     btf::BtfError,
@@ -40,11 +46,12 @@ pub use self::{
     events::{LogLines, Process, ProcessEvent, ProcessEvents},
     figures::Figures,
     probe::{embedded, probe},
+    traffic::{Guarded, Interfaces},
     zones::{Assigned, DeviceRule, STANDARD_DEVICES},
 };
 use self::{load::Install, pins::Pins};
 use crate::sys::bpf;
-pub use zone_ebpf_abi::{Access, DeviceKind, WAIT_BUCKETS};
+pub use zone_ebpf_abi::{Access, DeviceKind, NetFigures as Traffic, Protocol, Reason, WAIT_BUCKETS};
 
 /// What the programs are loaded for.
 #[derive(Clone, Debug)]
@@ -64,6 +71,7 @@ pub struct Options {
 pub struct Kernel {
     pins: PathBuf,
     programs: PathBuf,
+    attached: PathBuf,
     slots: Array<MapData, Slot>,
     /// What `slots` holds, which nobody else writes: a thousand system calls fewer wherever a slot is looked for.
     table: Vec<Slot>,
@@ -71,6 +79,11 @@ pub struct Kernel {
     devices: HashMap<MapData, DeviceKey, u32>,
     counted: PerCpuArray<MapData, RawFigures>,
     carried: Array<MapData, RawFigures>,
+    links: HashMap<MapData, u32, Link>,
+    addresses: HashMap<MapData, AddressKey, u32>,
+    sockets: HashMap<MapData, SocketKey, u32>,
+    net: PerCpuArray<MapData, NetFigures>,
+    net_carried: Array<MapData, NetFigures>,
     flush: OwnedFd,
 }
 
@@ -122,8 +135,14 @@ impl Kernel {
             devices: open_map(pins, names::DEVICES, Map::HashMap)?,
             counted: open_map(pins, names::FIGURES, Map::PerCpuArray)?,
             carried: open_map(pins, names::CARRIED, Map::Array)?,
+            links: open_map(pins, names::LINKS, Map::HashMap)?,
+            addresses: open_map(pins, names::ADDRESSES, Map::HashMap)?,
+            sockets: open_map(pins, names::SOCKETS, Map::HashMap)?,
+            net: open_map(pins, names::NET, Map::PerCpuArray)?,
+            net_carried: open_map(pins, names::NET_CARRIED, Map::Array)?,
             flush: bpf::get_pinned(&flush).map_err(EbpfError::pin(&flush, "open it"))?,
             programs,
+            attached: pins.links(),
         })
     }
 

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! <pins>/layout-<L>/maps/<map>
-//!                   programs-<G>/<program>     links, and the program that is run and not attached
+//!                   programs-<G>/<program>     links, and the programs that are run, or attached where a zone is
+//!        links/<zone>-<where>-<program>        where these are attached
 //! ```
 //! Maps are kept for as long as their layout is spoken. Each generation of programs has a folder of its own;
 //! `zone_meta` in the maps says which generation works, and every other folder is a leftover of a zoned that was
@@ -26,6 +27,11 @@ const BPFFS: u64 = 0xcafe_4a11;
 const MAPS: &str = "maps";
 const LAYOUT_PREFIX: &str = "layout-";
 const PROGRAMS_PREFIX: &str = "programs-";
+const LINKS: &str = "links";
+
+/// Programs that are pinned themselves.
+const PINNED: [&str; 5] =
+    [names::FLUSH, names::SENT, names::RECEIVED, names::SOCKET_SENT, names::SOCKET_RECEIVED];
 
 /// The pins of one zoned.
 pub(super) struct Pins {
@@ -46,6 +52,7 @@ impl Pins {
         let pins = Pins { root: root.into() };
         make(&pins.layout())?;
         make(&pins.layout().join(MAPS))?;
+        make(&pins.links())?;
         Ok(pins)
     }
 
@@ -77,7 +84,13 @@ impl Pins {
         let link = |name: &str| bpf::get_pinned(&folder.join(name)).and_then(|fd| bpf::link_info(&fd));
         names::TRACEPOINTS.iter().all(|(program, _)| link(program).is_ok())
             && link(names::DEVICE).is_ok_and(|info| info.cgroup_id == Some(cgroup_id))
-            && bpf::get_pinned(&folder.join(names::FLUSH)).is_ok()
+            && PINNED.iter().all(|program| bpf::get_pinned(&folder.join(program)).is_ok())
+    }
+
+    /// Where it is pinned where programs are attached for zones. No layout's own: whatever the programs, they must not
+    /// be detached while they are replaced.
+    pub(super) fn links(&self) -> PathBuf {
+        self.root.join(LINKS)
     }
 
     /// Whether every map is there.
@@ -124,6 +137,7 @@ pub(super) fn remove_all(root: &Path) -> Result<(), EbpfError> {
         return Ok(());
     }
     children(root, LAYOUT_PREFIX)?.iter().try_for_each(|folder| remove(folder))?;
+    remove(&root.join(LINKS))?;
     match fs::remove_dir(root) {
         // The root of a mounted bpffs is busy; what others put here is theirs.
         Err(e) if !matches!(e.kind(), io::ErrorKind::ResourceBusy | io::ErrorKind::DirectoryNotEmpty) => {
@@ -142,7 +156,7 @@ fn make(folder: &Path) -> Result<(), EbpfError> {
     }
 }
 
-fn children(folder: &Path, prefix: &str) -> Result<Vec<PathBuf>, EbpfError> {
+pub(super) fn children(folder: &Path, prefix: &str) -> Result<Vec<PathBuf>, EbpfError> {
     let doing = "list it";
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).map_err(EbpfError::pin(folder, doing))? {

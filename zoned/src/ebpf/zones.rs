@@ -80,13 +80,14 @@ impl Kernel {
         Ok(slot)
     }
 
-    /// Takes a zone's slot back, with its device rules. To be called when nothing runs in its cgroup any more. A
+    /// Takes a zone's slot back, with its device rules and what is known of its interfaces. To be called when nothing runs in its cgroup any more. A
     /// zone that has none is no error.
     pub fn release(&mut self, zone: Uuid) -> Result<(), EbpfError> {
         let Some(assigned) = self.slot_of(zone)? else { return Ok(()) };
         absent_is_fine(self.ids.remove(&assigned.cgroup_id))
             .map_err(EbpfError::map(names::IDS, "remove from it"))?;
         self.forget_devices(|key| key.slot == assigned.slot)?;
+        self.forget_interfaces(zone, assigned.slot)?;
         let generation = self.slot(assigned.slot)?.generation;
         self.write_slot(assigned.slot, Slot { generation, ..Slot::default() })
     }
@@ -143,9 +144,10 @@ impl Kernel {
         for (id, identity) in &live {
             self.write_id(*id, *identity)?;
         }
-        self.forget_devices(|key| {
-            !live.values().any(|zone| (zone.slot, zone.generation) == (key.slot, key.generation))
-        })
+        let lives =
+            |slot, generation| live.values().any(|zone| (zone.slot, zone.generation) == (slot, generation));
+        self.forget_policy(|slot, generation| !lives(slot, generation))?;
+        self.forget_devices(|key| !lives(key.slot, key.generation))
     }
 
     /// Slot and generation of each zone that has one.
@@ -160,7 +162,7 @@ impl Kernel {
         Ok(all)
     }
 
-    fn slot_of(&self, zone: Uuid) -> Result<Option<Assigned>, EbpfError> {
+    pub(super) fn slot_of(&self, zone: Uuid) -> Result<Option<Assigned>, EbpfError> {
         Ok(self.assigned()?.into_iter().find(|assigned| assigned.zone == zone))
     }
 
@@ -174,7 +176,7 @@ impl Kernel {
         Ok(None)
     }
 
-    fn slot(&self, slot: u32) -> Result<Slot, EbpfError> {
+    pub(super) fn slot(&self, slot: u32) -> Result<Slot, EbpfError> {
         self.table
             .get(slot as usize)
             .copied()
@@ -215,7 +217,7 @@ fn zone_slots() -> std::ops::Range<u32> {
     HOST.slot + 1..MAX_SLOTS
 }
 
-fn absent_is_fine(result: Result<(), MapError>) -> Result<(), MapError> {
+pub(super) fn absent_is_fine(result: Result<(), MapError>) -> Result<(), MapError> {
     match result {
         Err(MapError::KeyNotFound) => Ok(()),
         Err(MapError::SyscallError(e)) if e.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(()),

@@ -4,7 +4,7 @@ use std::io;
 
 use zoned_api::ApiError;
 
-use crate::store::StoreError;
+use crate::{ebpf::EbpfError, store::StoreError};
 
 /// A step that failed.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +39,9 @@ pub enum NetworkError {
     /// Its configuration cannot be had with those of the others.
     #[error("{0}")]
     Claim(String),
+    /// The programs that guard and count.
+    #[error("network: an interface cannot be guarded")]
+    Guard(#[from] EbpfError),
     /// What is kept.
     #[error(transparent)]
     Store(#[from] StoreError),

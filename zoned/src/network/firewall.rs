@@ -1,11 +1,11 @@
 //! Who may talk to whom, as one nftables table, replaced as a whole in one transaction.
 //!
 //! ```text
-//! zone ─▶ bridge prerouting: is it the zone's own address? ─▶ to the host:   input    ─▶ allowed? established?
-//!                                                          └▶ to elsewhere:  forward  ─▶ allowed? established?
+//! zone ─▶ zone_sent (eBPF): is it the zone's own address? ─▶ to the host:   input    ─▶ allowed? established?
+//!                                                         └▶ to elsewhere:  forward  ─▶ allowed? established?
 //! ```
 //! Ports of the bridge are isolated from each other, so that what one zone sends to another goes through `forward`
-//! too, where connections are tracked. In `inet` a zone is known by its address: `bridge` has seen to that.
+//! too, where connections are tracked. A zone is known by its address here: at its link eBPF has seen to that.
 
 use std::{
     fmt::Write as _,
@@ -18,7 +18,10 @@ use ipnet::IpNet;
 use zoned_api::config::{Allow, Forward, Peer};
 
 use super::{error::NetworkError, pool::Pools};
-use crate::plan::network::{Connection, Interface};
+use crate::plan::{
+    Identity,
+    network::{Connection, Interface, NetworkPlan},
+};
 
 /// A zone whose network is up.
 #[derive(Clone, Debug)]
@@ -27,6 +30,13 @@ pub(super) struct Live {
     pub zone: String,
     /// Its interfaces.
     pub interfaces: Vec<Interface>,
+}
+
+impl Live {
+    /// A zone with the network of a boot.
+    pub(super) fn of(zone: &Identity, plan: &NetworkPlan) -> Self {
+        Self { zone: zone.name.to_string(), interfaces: plan.interfaces.clone() }
+    }
 }
 
 /// What the rules are made of.
@@ -49,7 +59,7 @@ pub(super) fn table(bridge: &str) -> String {
 pub(super) fn rules(scene: Scene<'_>, zones: &[&Live]) -> String {
     let table = table(scene.bridge);
     let mut text = removal(scene.bridge);
-    let _ = write!(text, "table bridge {table} {{\n{}}}\ntable inet {table} {{\n", senders(zones));
+    let _ = writeln!(text, "table inet {table} {{");
     for chain in [input(scene, zones), output(scene), forward(scene, zones), nat(scene, zones)] {
         text.push_str(&chain);
     }
@@ -60,9 +70,7 @@ pub(super) fn rules(scene: Scene<'_>, zones: &[&Live]) -> String {
 /// Text that takes the rules away; right also where there are none.
 pub(super) fn removal(bridge: &str) -> String {
     let table = table(bridge);
-    ["bridge", "inet"]
-        .map(|family| format!("table {family} {table}\ndelete table {family} {table}\n"))
-        .concat()
+    format!("table inet {table}\ndelete table inet {table}\n")
 }
 
 /// Has nft carry out a text as one transaction.
@@ -103,48 +111,6 @@ fn addresses(interface: &Interface, v4: bool) -> Vec<IpAddr> {
 
 fn set(ips: &[IpAddr]) -> String {
     format!("{{ {} }}", ips.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
-}
-
-/// What a zone may send at all: from its own addresses, no word of a router's or of a DHCP server's.
-fn senders(zones: &[&Live]) -> String {
-    let (mut chains, mut map) = (String::new(), Vec::new());
-    for (interface, ..) in bridged(zones) {
-        let (mac, link) = (interface.mac, &interface.link);
-        map.push(format!("\"{link}\" : jump {link}"));
-        let _ = writeln!(chains, "  chain {link} {{\n    ether saddr != {mac} counter drop");
-        let v4 = addresses(interface, true);
-        if !v4.is_empty() {
-            let v4 = set(&v4);
-            let _ = writeln!(
-                chains,
-                "    ether type arp arp saddr ether {mac} arp saddr ip {v4} accept\n    \
-                 ether type ip udp sport 67 counter drop\n    ether type ip ip saddr {v4} accept"
-            );
-        }
-        let mut v6 = addresses(interface, false);
-        if !v6.is_empty() {
-            v6.push(mac.link_local().into());
-            let targets = v6.iter().filter_map(|ip| match ip {
-                IpAddr::V6(ip) => Some(format!("{:#034x}", ip.to_bits())),
-                IpAddr::V4(_) => None,
-            });
-            let (targets, v6) = (targets.collect::<Vec<_>>().join(", "), set(&v6));
-            // 64 bits into the ICMPv6 header: the target of an advertisement (RFC 4861, 4.4).
-            let _ = writeln!(
-                chains,
-                "    icmpv6 type {{ nd-router-advert, nd-redirect }} counter drop\n    \
-                 ether type ip6 udp sport 547 counter drop\n    \
-                 icmpv6 type nd-neighbor-advert @th,64,128 != {{ {targets} }} counter drop\n    \
-                 ether type ip6 ip6 saddr {v6} accept"
-            );
-        }
-        chains.push_str("    counter drop\n  }\n");
-    }
-    let jump =
-        if map.is_empty() { String::new() } else { format!("    iifname vmap {{ {} }}\n", map.join(", ")) };
-    format!(
-        "{chains}  chain prerouting {{\n    type filter hook prerouting priority -300; policy accept;\n{jump}  }}\n"
-    )
 }
 
 /// The `saddr` and, with a port, `dport` matches of a rule; one text for each family the interface has.

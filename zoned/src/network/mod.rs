@@ -10,46 +10,49 @@
 //! left. A zone's interfaces are made when its first process is born, before it runs anything, and go with its
 //! namespace. Every link bears the zone's UUID and boot, so that tear-down and audit need no memory.
 
+mod bridge;
 pub mod claims;
 mod error;
 mod firewall;
 mod forwarding;
 mod inside;
+mod links;
 pub mod netlink;
+mod nftables;
 mod pool;
 mod resolver;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     net::IpAddr,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
-    thread,
-    time::{Duration, Instant},
 };
 
 use ipnet::{Ipv4Net, Ipv6Net};
 use uuid::Uuid;
 use zoned_api::{
     ZoneConfig,
-    config::{MAX_INTERFACES, Mac, Net, NetMode, Peer},
-    report::{Interface as Seen, Leftover},
+    config::{Mac, Net, NetMode, Peer},
+    report::Interface as Seen,
 };
 
-pub use self::error::NetworkError;
 use self::{
+    bridge::InForce,
     claims::{Claim, Claims, Leases},
-    firewall::{Live, Scene},
-    netlink::{Link, Netlink},
+    firewall::Live,
+    netlink::Netlink,
     pool::Pools,
 };
+pub use self::{bridge::watch, error::NetworkError};
 use crate::plan::{
     Identity,
     network::{Connection, Interface, NetworkPlan, link_name},
 };
 
-/// How long the kernel may take to remove the links of a namespace that is gone; it takes 20 ms.
-const VANISHING: Duration = Duration::from_millis(300);
+/// Number inside of the first interface, for those whose number has to be known: beyond those of tunnels that come with
+/// a namespace.
+const FIRST_NUMBER: u32 = 100;
 
 /// What the daemon was told.
 #[derive(Clone, Debug)]
@@ -84,6 +87,8 @@ struct Inner {
     pools: Option<Pools>,
     /// The bridge is there.
     bridged: bool,
+    /// The firewall as it was made last.
+    in_force: Option<InForce>,
 }
 
 impl Network {
@@ -173,143 +178,6 @@ impl Network {
         Ok(plan)
     }
 
-    /// Gives a zone its interfaces. Right also where some of it was done before.
-    pub fn up(&self, zone: &Identity, plan: &NetworkPlan, first: u32) -> Result<(), NetworkError> {
-        let tag = zone.tag();
-        let namespace = inside::open(first, &tag)?;
-        let mut inner = self.lock();
-        let bridged = plan.interfaces.iter().any(|i| matches!(i.to, Connection::Bridge { .. }));
-        if bridged {
-            self.make_bridge(&mut inner)?;
-        }
-        inner.live.insert(zone.uuid, live(zone, plan));
-        if bridged {
-            // Before there is a link: no packet passes unfiltered.
-            self.enforce(&inner)?;
-        }
-        let pools = inner.pools;
-        drop(inner);
-        let mut netlink = Netlink::open().map_err(NetworkError::link("open", "a netlink socket"))?;
-        for interface in &plan.interfaces {
-            self.connect(&mut netlink, interface, &namespace, &tag)?;
-        }
-        inside::configure(&namespace, &plan.interfaces, pools.as_ref())
-    }
-
-    fn connect(
-        &self,
-        netlink: &mut Netlink,
-        interface: &Interface,
-        inside: &std::os::fd::OwnedFd,
-        tag: &str,
-    ) -> Result<(), NetworkError> {
-        let link = &interface.link;
-        let at = |doing| NetworkError::link(doing, link.clone());
-        let peer = netlink::Peer { name: &interface.name, mac: interface.mac, inside };
-        let done = |made: std::io::Result<()>| match made {
-            Err(e) if e.raw_os_error() == Some(libc::EEXIST) => Ok(()),
-            made => made,
-        };
-        match &interface.to {
-            Connection::Macvlan { parent, .. } => {
-                let missing =
-                    || NetworkError::link("find", parent.clone())(std::io::ErrorKind::NotFound.into());
-                let on = netlink.index(parent).map_err(at("look for"))?.ok_or_else(missing)?;
-                done(netlink.add_macvlan(on, peer))
-                    .map_err(NetworkError::link("make a macvlan on", parent.clone()))
-            }
-            Connection::Bridge { .. } => {
-                let bridge = netlink.index(&self.settings.bridge).map_err(at("look for"))?.unwrap_or(0);
-                done(netlink.add_veth(link, bridge, peer)).map_err(at("make"))?;
-                let index = netlink.index(link).map_err(at("find"))?.unwrap_or(0);
-                netlink.isolate(index).map_err(at("isolate"))?;
-                netlink.up(index, tag).map_err(at("switch on"))
-            }
-        }
-    }
-
-    /// Takes a zone's network away, by its names alone. Returns what could not be.
-    pub fn down(&self, zone: &Identity) -> Vec<String> {
-        let mut problems = Vec::new();
-        {
-            let mut inner = self.lock();
-            let was = inner.live.remove(&zone.uuid);
-            if was.is_some()
-                && inner.bridged
-                && let Err(e) = self.enforce(&inner)
-            {
-                problems.push(crate::fault::whole(&e));
-            }
-        }
-        let names: BTreeSet<String> = (0..MAX_INTERFACES).map(|i| link_name(zone, i)).collect();
-        if let Err(e) = vanish(&names) {
-            problems.push(format!("network: links of {} cannot be removed: {e}", zone.tag()));
-        }
-        problems
-    }
-
-    /// Takes over the network of a zone that runs.
-    pub fn adopt(&self, zone: &Identity, plan: &NetworkPlan) {
-        if !plan.interfaces.is_empty() {
-            self.lock().live.insert(zone.uuid, live(zone, plan));
-        }
-    }
-
-    /// Puts into force what follows from the zones that were taken over.
-    pub fn refresh(&self) -> Result<(), NetworkError> {
-        let mut inner = self.lock();
-        let bridged = inner
-            .live
-            .values()
-            .any(|l| l.interfaces.iter().any(|i| matches!(i.to, Connection::Bridge { .. })));
-        let mut netlink = Netlink::open().map_err(NetworkError::link("open", "a netlink socket"))?;
-        // Another daemon's bridge of that name is nothing to one that has no zone on it.
-        if bridged || self.own_bridge(&mut netlink).is_ok_and(|bridge| bridge.is_some()) {
-            self.make_bridge(&mut inner)?;
-            self.enforce(&inner)?;
-        }
-        Ok(())
-    }
-
-    /// Takes away what was made for all zones, when none is left.
-    pub fn close(&self) {
-        let mut inner = self.lock();
-        if !std::mem::take(&mut inner.bridged) {
-            return;
-        }
-        let removed = || -> Result<(), NetworkError> {
-            let bridge = &self.settings.bridge;
-            let at = |doing| NetworkError::link(doing, bridge.clone());
-            forwarding::set(&self.before, &[])?;
-            firewall::apply(&firewall::removal(bridge))?;
-            let mut netlink = Netlink::open().map_err(at("look for"))?;
-            match netlink.index(bridge).map_err(at("look for"))? {
-                Some(index) => netlink.delete(index).map_err(at("remove")),
-                None => Ok(()),
-            }
-        };
-        if let Err(e) = removed() {
-            tracing::warn!("{}", crate::fault::whole(&e));
-        }
-    }
-
-    /// Links that belong to no boot that lives. `zones` are all zones, `boots` the tags of boots.
-    pub fn leftovers(&self, zones: &BTreeSet<Uuid>, boots: &BTreeSet<String>) -> Vec<Leftover> {
-        let links = Netlink::open().and_then(|mut netlink| netlink.links()).unwrap_or_default();
-        let ours = |link: &&Link| link.name == self.settings.bridge && link.alias == self.label;
-        let bridge = links.iter().find(ours).map(|link| link.index);
-        let ours = |link: &&Link| {
-            let named = uuid_of(&link.alias).is_some_and(|uuid| zones.contains(&uuid));
-            (named || (bridge.is_some() && link.master == bridge)) && !boots.contains(&link.alias)
-        };
-        let left = links.iter().filter(ours).map(|link| Leftover {
-            kind: "link".into(),
-            object: link.name.clone(),
-            uuid: uuid_of(&link.alias).map(|uuid| uuid.to_string()),
-        });
-        left.collect()
-    }
-
     /// What a zone has, for people.
     pub fn seen(&self, zone: &Uuid, config: &ZoneConfig) -> Vec<Seen> {
         let inner = self.lock();
@@ -323,60 +191,6 @@ impl Network {
             addresses: given(i).map(ToString::to_string).collect(),
         })
         .collect()
-    }
-
-    /// Number of the bridge, if it is there; an error if it is somebody else's.
-    fn own_bridge(&self, netlink: &mut Netlink) -> Result<Option<u32>, NetworkError> {
-        let name = &self.settings.bridge;
-        let links = netlink.links().map_err(NetworkError::link("look for", name.clone()))?;
-        match links.into_iter().find(|link| link.name == *name) {
-            Some(link) if link.alias == self.label => Ok(Some(link.index)),
-            Some(_) => Err(NetworkError::Foreign(name.clone())),
-            None => Ok(None),
-        }
-    }
-
-    fn make_bridge(&self, inner: &mut Inner) -> Result<Pools, NetworkError> {
-        let pools = match inner.pools {
-            Some(pools) => pools,
-            None => Pools::choose(&self.pools, self.settings.v4, self.settings.v6)?,
-        };
-        inner.pools = Some(pools);
-        if inner.bridged {
-            return Ok(pools);
-        }
-        let name = &self.settings.bridge;
-        let at = |doing| NetworkError::link(doing, name.clone());
-        let mut netlink = Netlink::open().map_err(at("look for"))?;
-        let index = match self.own_bridge(&mut netlink)? {
-            Some(index) => index,
-            None => {
-                netlink.add_bridge(name, bridge_mac(name)).map_err(at("make the bridge"))?;
-                let index = netlink.index(name).map_err(at("look for"))?.unwrap_or(0);
-                netlink.label(index, &self.label).map_err(at("label"))?;
-                index
-            }
-        };
-        inside::prepare_ipv6(name);
-        for address in pools.gateways().into_iter().filter(|gateway| inside::usable(gateway.addr())) {
-            netlink.add_address(index, address).map_err(at("give an address to"))?;
-        }
-        for file in forwarding::switches(name).into_iter().filter(|file| Path::new(file).exists()) {
-            forwarding::switch(&file, "1")?;
-        }
-        // For forwards from 127.0.0.1; the table lets nothing in to it.
-        forwarding::switch(&format!("/proc/sys/net/ipv4/conf/{name}/route_localnet"), "1")?;
-        self.enforce(inner)?;
-        netlink.up(index, "").map_err(at("switch on"))?;
-        forwarding::set(&self.before, &self.settings.uplinks)?;
-        inner.bridged = true;
-        Ok(pools)
-    }
-
-    fn enforce(&self, inner: &Inner) -> Result<(), NetworkError> {
-        let Some(pools) = &inner.pools else { return Ok(()) };
-        let scene = Scene { bridge: &self.settings.bridge, uplinks: &self.settings.uplinks, pools };
-        firewall::apply(&firewall::rules(scene, &inner.live.values().collect::<Vec<_>>()))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -393,14 +207,13 @@ impl Inner {
     }
 }
 
-fn live(zone: &Identity, plan: &NetworkPlan) -> Live {
-    Live { zone: zone.name.to_string(), interfaces: plan.interfaces.clone() }
-}
-
 fn interface(zone: &Identity, i: usize, net: &Net, addresses: Vec<ipnet::IpNet>) -> Option<Interface> {
     let to = match net.mode {
         NetMode::Bridge => Connection::Bridge { allow: net.allow.clone(), forward: net.forward.clone() },
-        NetMode::Macvlan => Connection::Macvlan { parent: net.parent.clone()?, gateway: net.gateway.clone() },
+        NetMode::Macvlan => {
+            let (parent, gateway) = (net.parent.clone()?, net.gateway.clone());
+            Connection::Macvlan { parent, gateway, number: FIRST_NUMBER + i as u32 }
+        }
         NetMode::Host | NetMode::None => return None,
     };
     let (link, mac) = (link_name(zone, i), mac(&zone.uuid, i, net));
@@ -413,35 +226,7 @@ fn mac(zone: &Uuid, place: usize, net: &Net) -> Mac {
     net.mac.unwrap_or(Mac([2, a, b, c, d, e ^ place as u8]))
 }
 
-/// One that does not change with the bridge's ports.
-fn bridge_mac(name: &str) -> Mac {
-    let mut mac = [2, 0x7a, 0, 0, 0, 0];
-    name.bytes().enumerate().for_each(|(i, byte)| mac[2 + i % 4] ^= byte.rotate_left(i as u32 / 4));
-    Mac(mac)
-}
-
 fn index(name: &str) -> Result<Option<u32>, NetworkError> {
     let found = Netlink::open().and_then(|mut netlink| netlink.index(name));
     found.map_err(NetworkError::link("look for", name))
-}
-
-/// Waits until links are gone with their namespace; deletes those that stay.
-fn vanish(names: &BTreeSet<String>) -> std::io::Result<()> {
-    let mut netlink = Netlink::open()?;
-    let deadline = Instant::now() + VANISHING;
-    loop {
-        let left: Vec<Link> =
-            netlink.links()?.into_iter().filter(|link| names.contains(&link.name)).collect();
-        if left.is_empty() {
-            return Ok(());
-        }
-        if Instant::now() > deadline {
-            return left.iter().try_for_each(|link| netlink.delete(link.index));
-        }
-        thread::sleep(Duration::from_millis(2));
-    }
-}
-
-fn uuid_of(alias: &str) -> Option<Uuid> {
-    alias.split('.').next()?.parse().ok()
 }

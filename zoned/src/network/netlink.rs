@@ -160,12 +160,12 @@ impl Netlink {
         self.add(link(0, [named(name), LinkAttribute::Controller(bridge), LinkAttribute::LinkInfo(info)]))
     }
 
-    /// Makes a macvlan in the namespace of `peer`, on a link that is here.
-    pub fn add_macvlan(&mut self, parent: u32, peer: Peer<'_>) -> io::Result<()> {
+    /// Makes a macvlan in the namespace of `peer`, on a link that is here, with this number there.
+    pub fn add_macvlan(&mut self, parent: u32, number: u32, peer: Peer<'_>) -> io::Result<()> {
         let mode = InfoMacVlan::Mode(MacVlanMode::Bridge);
         let info = vec![LinkInfo::Kind(InfoKind::MacVlan), LinkInfo::Data(InfoData::MacVlan(vec![mode]))];
         let (on, how) = (LinkAttribute::Link(parent), LinkAttribute::LinkInfo(info));
-        self.add(link(0, [named(peer.name), hardware(peer.mac), peer.namespace(), on, how]))
+        self.add(link(number, [named(peer.name), hardware(peer.mac), peer.namespace(), on, how]))
     }
 
     fn add(&mut self, what: LinkMessage) -> io::Result<()> {

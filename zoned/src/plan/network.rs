@@ -22,6 +22,13 @@ pub struct NetworkPlan {
     pub resolver: Option<String>,
 }
 
+impl NetworkPlan {
+    /// Whether anything of it is on the zones' bridge.
+    pub fn is_bridged(&self) -> bool {
+        self.interfaces.iter().any(|interface| matches!(interface.to, Connection::Bridge { .. }))
+    }
+}
+
 /// One interface.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interface {
@@ -54,6 +61,8 @@ pub enum Connection {
         parent: String,
         /// Where to send what is for elsewhere.
         gateway: Vec<IpAddr>,
+        /// Its number inside.
+        number: u32,
     },
 }
 

@@ -110,7 +110,8 @@ async fn connect(work: &Work, tether: &Tether) -> Result<(), BootError> {
     };
     // One that has ended already says so itself.
     let Some(pid) = first else { return Ok(()) };
-    let connected = work.blocking(move |host| host.network.up(&identity, &network, pid)).await;
+    let connected =
+        work.blocking(move |host| host.network.up(&identity, &network, pid, &host.metering)).await;
     tracing::debug!("it is connected");
     match connected {
         Err(NetworkError::Gone) => Ok(()),

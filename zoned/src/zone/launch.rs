@@ -24,7 +24,7 @@ use crate::{
     host::Host,
     image::ImageError,
     network::NetworkError,
-    plan::{self, Cgroups, Identity, Plan, RunFolder},
+    plan::{self, Cgroups, Identity, Plan, RunFolder, network::NetworkPlan},
     platform::cgroup::{CgroupError, LimitError},
     store::{StoreError, atomic},
 };
@@ -98,10 +98,14 @@ pub(super) fn launch(host: &Host, status: &Status, until: Until) -> Result<(Chil
     let mut record = RunRecord::new(&host.boot_id, identity.boot, until == Until::Running);
     record.monitor = Process::of(monitor.pid());
     let begun = record.save(&folder.run()).map_err(BootError::from);
-    let begun = begun.and_then(|()| prepare(host, status, identity, &folder));
     // One that waits for its interfaces is let go on when they are there.
     let straight = record.straight && !status.config.has_links();
-    match begun.and_then(|()| begin(&monitor, &folder, straight)) {
+    let begun = begun.and_then(|()| prepare(host, status, identity.clone(), &folder)).and_then(|network| {
+        begin(&monitor, &folder, straight)?;
+        // While the monitor builds the zone.
+        Ok(host.network.prepare(&identity, &network)?)
+    });
+    match begun {
         Ok(()) => Ok((monitor.released(), record.booted_ms)),
         Err(e) => {
             monitor.end();
@@ -117,8 +121,13 @@ fn begin(monitor: &Waiting, folder: &RunFolder, straight: bool) -> Result<(), Bo
     monitor.begin(folder, straight, &listener, log).map_err(|_| TetherError::Ended.into())
 }
 
-/// What the monitor needs before it begins: groups, slot, plan.
-fn prepare(host: &Host, status: &Status, identity: Identity, folder: &RunFolder) -> Result<(), BootError> {
+/// What the monitor needs before it begins: groups, slot, plan. Returns the network there is to be.
+fn prepare(
+    host: &Host,
+    status: &Status,
+    identity: Identity,
+    folder: &RunFolder,
+) -> Result<NetworkPlan, BootError> {
     let tag = identity.tag();
     let cgroups = host.tree.create(&tag, status.ids)?;
     tracing::debug!(zone = %identity.name, "groups are made");
@@ -128,11 +137,13 @@ fn prepare(host: &Host, status: &Status, identity: Identity, folder: &RunFolder)
     tracing::debug!(zone = %identity.name, "it is metered");
     let name = identity.name.clone();
     let plan = make_plan(host, status, identity, cgroups, folder)?;
+    let counted = host.network.count(&status.uuid(), &plan.network, &host.metering, &host.tree.zone(&tag));
+    counted.map_err(NetworkError::from)?;
     let data = serde_json::to_vec(&plan).map_err(io::Error::from);
     data.and_then(|data| atomic::write(&folder.plan(), &data, atomic::Keep::ThroughExit))
         .map_err(BootError::folder(&folder.plan(), "write"))?;
     tracing::debug!(zone = %name, "the plan is written");
-    Ok(())
+    Ok(plan.network)
 }
 
 fn make_plan(

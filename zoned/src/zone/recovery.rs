@@ -144,7 +144,10 @@ fn adopt(host: &Host, mut status: Status, tether: Tether, record: &RunRecord) ->
     }
     host.limits.adopt(&host.tree, &identity, &status.config);
     if let Some(plan) = Plan::load(&host.run_folder(&status.uuid())) {
-        host.network.adopt(&identity, &plan.network);
+        let groups = host.tree.zone(&identity.tag());
+        if let Err(e) = host.network.adopt(&identity, &plan.network, &host.metering, &groups) {
+            tracing::error!(zone = %status.config.zone, "its network stays as it was: {}", whole(&e));
+        }
     }
     let frozen = host.tree.is_frozen(&identity.tag());
     let (state, first) = match seen.phase {

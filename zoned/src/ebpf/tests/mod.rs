@@ -10,3 +10,4 @@ mod events;
 mod host;
 mod naming;
 mod takeover;
+mod traffic;

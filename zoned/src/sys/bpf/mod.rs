@@ -1,5 +1,5 @@
-//! bpf(2), for what aya has no call for: running a program on a chosen CPU, device links on cgroups, what a pinned
-//! link or map is about, and probing by loading.
+//! bpf(2), for what aya has no call for or no small one: running a program on a chosen CPU, links of pinned programs,
+//! what a pinned link or map is about, and probing by loading.
 //!
 //! Each command's part of `union bpf_attr` is a structure of its own here: the kernel takes the size it is given and
 //! reads the rest as zeros.
@@ -24,9 +24,9 @@ const OBJ_GET: libc::c_long = 7;
 const PROG_TEST_RUN: libc::c_long = 10;
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const LINK_CREATE: libc::c_long = 28;
+const LINK_UPDATE: libc::c_long = 29;
 
 const F_TEST_RUN_ON_CPU: u32 = 1;
-const CGROUP_DEVICE: u32 = 6;
 const LINK_TYPE_CGROUP: u32 = 3;
 
 /// # Safety
@@ -104,17 +104,55 @@ struct LinkCreate {
     flags: u32,
 }
 
-/// Attaches a device program to a cgroup2 folder, beside those that are there (Linux 5.7). It stays attached until
-/// the link is closed and not pinned, or the cgroup is removed.
-pub fn attach_device_policy(program: BorrowedFd<'_>, cgroup: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    let mut attr = LinkCreate {
-        prog_fd: program.as_raw_fd() as u32,
-        target_fd: cgroup.as_raw_fd() as u32,
-        attach_type: CGROUP_DEVICE,
-        flags: 0,
+/// Where a program is attached; a number of an interface is one in the caller's network namespace.
+#[derive(Clone, Copy, Debug)]
+pub enum Hook<'a> {
+    /// What the processes below a cgroup2 folder open and make of device nodes (Linux 5.7 for links to cgroups).
+    Devices(BorrowedFd<'a>),
+    /// What sockets below a cgroup2 folder receive.
+    SocketsIn(BorrowedFd<'a>),
+    /// What they send.
+    SocketsOut(BorrowedFd<'a>),
+    /// What an interface receives (Linux 6.6, EINVAL before).
+    LinkIn(u32),
+    /// What it sends (likewise).
+    LinkOut(u32),
+}
+
+/// Attaches a program beside those that are there. It stays attached until the link is closed and not pinned, or what it
+/// is attached to is removed.
+pub fn attach(program: BorrowedFd<'_>, hook: Hook<'_>) -> io::Result<OwnedFd> {
+    // Numbers of `enum bpf_attach_type`.
+    let (target_fd, attach_type) = match hook {
+        Hook::SocketsIn(cgroup) => (cgroup.as_raw_fd() as u32, 0),
+        Hook::SocketsOut(cgroup) => (cgroup.as_raw_fd() as u32, 1),
+        Hook::Devices(cgroup) => (cgroup.as_raw_fd() as u32, 6),
+        Hook::LinkIn(number) => (number, 46),
+        Hook::LinkOut(number) => (number, 47),
     };
+    let mut attr = LinkCreate { prog_fd: program.as_raw_fd() as u32, target_fd, attach_type, flags: 0 };
     // SAFETY: no addresses in it.
     unsafe { bpf(LINK_CREATE, &mut attr) }.map(owned)
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct LinkUpdate {
+    link_fd: u32,
+    new_prog_fd: u32,
+    flags: u32,
+    old_prog_fd: u32,
+}
+
+/// Puts another program of the same type in the place of the one a link attaches, at one instant.
+pub fn replace(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
+    let mut attr = LinkUpdate {
+        link_fd: link.as_raw_fd() as u32,
+        new_prog_fd: program.as_raw_fd() as u32,
+        ..LinkUpdate::default()
+    };
+    // SAFETY: no addresses in it.
+    unsafe { bpf(LINK_UPDATE, &mut attr) }.map(drop)
 }
 
 #[repr(C)]
