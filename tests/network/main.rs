@@ -2,10 +2,12 @@
 //! nothing of the machine's own network is touched.
 
 mod addresses;
+mod image;
 mod metering;
 mod modes;
 mod outside;
 mod refused;
 mod scene;
 mod separation;
+mod servers;
 mod spoofing;

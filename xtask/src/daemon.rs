@@ -1,8 +1,11 @@
-//! A zoned of one's own: own folders, own cgroup, nothing of the machine's.
+//! A zoned of one's own: own folders, own cgroup, own network, nothing of the machine's.
 //!
 //! `zone-test-guard`, a process that outlives this one, removes all of it when this one has ended, however it ended.
 
-use crate::{progress, workspace};
+use crate::{
+    netns::{Hosts, UPLINK},
+    progress, workspace,
+};
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::{
     mount::{MsFlags, mount},
@@ -28,6 +31,7 @@ pub(crate) struct Daemon {
     binaries: PathBuf,
     folder: PathBuf,
     cgroup: String,
+    hosts: Hosts,
     zoned: Option<Child>,
     guard: Child,
 }
@@ -35,6 +39,7 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Starts one from the binaries in this folder; `purpose` is part of its names.
     pub(crate) fn start(binaries: &Path, purpose: &str) -> Result<Self> {
+        let hosts = Hosts::new()?;
         // The guard removes nothing whose name begins otherwise.
         let cgroup = format!("zt-{purpose}-{}", std::process::id());
         let folder = std::env::temp_dir().join(&cgroup);
@@ -49,7 +54,7 @@ impl Daemon {
             .stdin(Stdio::piped())
             .spawn()
             .with_context(|| format!("cannot run {}", guard.display()))?;
-        let mut daemon = Self { binaries: binaries.to_owned(), folder, cgroup, zoned: None, guard };
+        let mut daemon = Self { binaries: binaries.to_owned(), folder, cgroup, hosts, zoned: None, guard };
         // As /run is on a host. The guard takes it away with the folder.
         let run = daemon.folder.join("run");
         fs::create_dir(&run).with_context(|| format!("cannot make {}", run.display()))?;
@@ -63,7 +68,8 @@ impl Daemon {
     pub(crate) fn start_zoned(&mut self) -> Result<Duration> {
         let begun = Instant::now();
         let log = File::options().create(true).append(true).open(self.log())?;
-        let mut zoned = Command::new(self.binaries.join("zoned"))
+        let mut zoned = Command::new(self.binaries.join("zoned"));
+        zoned
             .arg("--config-dir")
             .arg(self.folder.join("etc"))
             .arg("--state-dir")
@@ -73,14 +79,13 @@ impl Daemon {
             // Downloads are kept for the next run, beside what is built.
             .arg("--cache-dir")
             .arg(workspace::cache())
-            .args(["--cgroup-name", &self.cgroup])
+            .args(["--cgroup-name", &self.cgroup, "--uplink", UPLINK])
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             // Ctrl-C in a terminal is for this program; its guard ends the daemon.
-            .process_group(0)
-            .spawn()
-            .context("cannot run zoned")?;
+            .process_group(0);
+        let mut zoned = self.hosts.host.within(|| zoned.spawn())?.context("cannot run zoned")?;
         let socket = self.socket();
         loop {
             if UnixStream::connect(&socket).is_ok() {
@@ -110,6 +115,11 @@ impl Daemon {
     /// The socket it listens on.
     pub(crate) fn socket(&self) -> PathBuf {
         self.folder.join("run/zoned.sock")
+    }
+
+    /// The network it finds, and what is behind that.
+    pub(crate) fn hosts(&self) -> &Hosts {
+        &self.hosts
     }
 
     /// Where everything of it lies.

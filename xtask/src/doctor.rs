@@ -74,6 +74,7 @@ fn examine() -> Report {
     let build =
         group(Group::Build, "packages to build with", "zoned, zone-monitor and zonectl compile and link");
     let run = group(Group::Run, "packages the daemon uses", "roots of Debian suites can be made");
+    group(Group::Demo, "packages to demonstrate with", "`demo` can show a network");
     let test =
         group(Group::Test, "packages to test with", "every integration test has what it looks through");
     let bench = group(Group::Bench, "packages to bench with", "`bench boot` has its peers");

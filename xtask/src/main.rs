@@ -14,6 +14,7 @@ mod deny;
 mod doctor;
 mod ebpf;
 mod lint;
+mod netns;
 mod packages;
 mod progress;
 mod setup;
@@ -48,7 +49,7 @@ enum Verb {
     Lint,
     /// Check dependencies: bans, licences, sources
     Deny,
-    /// Boot three zones, look, measure, kill the daemon, remove everything
+    /// Boot three zones, look, measure, kill the daemon, connect them, remove everything
     Demo,
     /// Measure against peers
     Bench(bench::Args),

@@ -16,6 +16,8 @@ const fn package(name: &'static str, why: &'static str) -> Package {
     Package { name, why }
 }
 
+const IPROUTE2: Package = package("iproute2", "links network namespaces, and looks at them");
+
 /// What the packages of a group are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Group {
@@ -29,6 +31,8 @@ pub(crate) enum Group {
     Lint,
     /// What the daemon calls.
     Run,
+    /// What the demo shows with.
+    Demo,
     /// What the tests look through.
     Test,
     /// What the daemon is measured against.
@@ -59,9 +63,11 @@ impl Group {
             package("nftables", "the firewall of zones with a network"),
             package("e2fsprogs", "the file system of zones with a quota"),
         ];
+        const DEMO: &[Package] =
+            &[IPROUTE2, package("python3", "a web server, and one who lies about its address")];
         const TEST: &[Package] = &[
             package("bpftool", "an independent look at programs and maps"),
-            package("iproute2", "an independent look at links and addresses"),
+            IPROUTE2,
             package("xz-utils", "tar makes an image for the tests with it"),
             package("zstd", "tar makes an image for the tests with it"),
         ];
@@ -77,6 +83,7 @@ impl Group {
             Self::Toolchain => TOOLCHAIN,
             Self::Lint => LINT,
             Self::Run => RUN,
+            Self::Demo => DEMO,
             Self::Test => TEST,
             Self::Bench => BENCH,
         }

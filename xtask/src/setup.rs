@@ -29,7 +29,7 @@ pub(crate) enum Purpose {
     Bench,
 }
 
-const EVERYTHING: &[Purpose] = &[Purpose::Build, Purpose::Lint, Purpose::Test, Purpose::Bench];
+const EVERYTHING: &[Purpose] = &[Purpose::Build, Purpose::Lint, Purpose::Demo, Purpose::Test, Purpose::Bench];
 
 /// What is missing on this machine.
 #[derive(Debug, Default)]
@@ -101,7 +101,7 @@ fn look(purposes: &[Purpose]) -> Result<Missing> {
                 groups.push(Group::Lint);
             }
             Purpose::Lint => {}
-            Purpose::Demo => groups.push(Group::Run),
+            Purpose::Demo => groups.extend([Group::Run, Group::Demo]),
             Purpose::Test => groups.extend([Group::Run, Group::Test]),
             Purpose::Bench => groups.extend([Group::Run, Group::Bench]),
         }

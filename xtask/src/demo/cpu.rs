@@ -3,15 +3,12 @@
 
 use super::{
     narrator::Narrator,
-    zones::{ZONES, in_zone},
+    work::{Used, Workers, grown, read},
+    zones::ZONES,
 };
-use crate::{
-    daemon::{Daemon, end},
-    progress,
-};
+use crate::{daemon::Daemon, progress};
 use anyhow::{Context as _, Result, ensure};
 use std::{
-    process::Child,
     thread,
     time::{Duration, Instant},
 };
@@ -33,20 +30,14 @@ const WORK: [(&str, &str); 3] = [
     ),
 ];
 
-/// CPU time of one zone since its boot, in nanoseconds.
-#[derive(Clone, Copy, Debug, Default)]
-struct Used {
-    ebpf: u64,
-    kernel: u64,
-}
-
 pub(crate) fn race(daemon: &mut Daemon, narrator: &Narrator) -> Result<()> {
     for (zone, (what, _)) in ZONES.into_iter().zip(WORK) {
         narrator.say(&format!("  {zone:<8} {what}"));
     }
     let before = read(daemon)?;
     let inits = inits(daemon)?;
-    let mut workers = Workers::start(daemon)?;
+    let work = ZONES.into_iter().zip(WORK.map(|(_, script)| script));
+    let mut workers = Workers::start(daemon, WORK_SECONDS, work)?;
     let begun = Instant::now();
     heading();
     for look in 1..=LOOKS {
@@ -84,11 +75,6 @@ fn judge(zone: &str, before: &Used, after: &Used) -> Result<()> {
     Ok(())
 }
 
-/// Milliseconds between two readings; negative if a counter went back.
-fn grown(before: u64, after: u64) -> f64 {
-    (after as f64 - before as f64) / 1e6
-}
-
 fn heading() {
     let zones = ZONES.map(|zone| format!("{:>20}", zone.to_uppercase()));
     println!("  {:<6}{}", "", zones.concat());
@@ -102,20 +88,6 @@ fn line(when: &str, before: &[Used], now: &[Used]) {
     println!("  {when:<6}{}", cells.collect::<String>());
 }
 
-/// The figures of the three zones, in their order.
-fn read(daemon: &Daemon) -> Result<Vec<Used>> {
-    let answer = daemon.json(&["stat"])?;
-    let stats = answer["stats"].as_array().context("zonectl stat --json has no stats")?;
-    let used = |zone: &str| {
-        let cpu = &stats.iter().find(|stat| stat["zone"] == zone)?["cpu"];
-        Some(Used { ebpf: cpu["usage_ns"].as_u64()?, kernel: cpu["cgroup_usage_ns"].as_u64()? })
-    };
-    ZONES
-        .iter()
-        .map(|zone| used(zone).with_context(|| format!("zone {zone} lacks a figure in {answer}")))
-        .collect()
-}
-
 /// The zones' first processes, in the host's numbering.
 fn inits(daemon: &Daemon) -> Result<Vec<u64>> {
     let init = |zone: &str| {
@@ -123,35 +95,4 @@ fn inits(daemon: &Daemon) -> Result<Vec<u64>> {
         info["init_pid"].as_u64().with_context(|| format!("zone {zone} has no first process"))
     };
     ZONES.into_iter().map(init).collect()
-}
-
-/// The sessions in which the zones work; they are ended when this is dropped.
-struct Workers(Vec<(&'static str, Child)>);
-
-impl Workers {
-    fn start(daemon: &Daemon) -> Result<Self> {
-        let mut workers = Self(Vec::new());
-        for (zone, (_, work)) in ZONES.into_iter().zip(WORK) {
-            let script = format!("exec timeout {WORK_SECONDS} /bin/sh -c '{work}' 2>/dev/null");
-            workers.0.push((zone, in_zone(daemon, zone, &script).spawn().context("cannot run zonectl")?));
-        }
-        Ok(workers)
-    }
-
-    /// Waits for all; `timeout` says 124 when it has ended its command, which proves that the session lived on.
-    fn wait(&mut self) -> Result<()> {
-        for (zone, worker) in &mut self.0 {
-            let status = worker.wait()?;
-            ensure!(status.code() == Some(124), "the session in zone {zone} ended with {status}");
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Workers {
-    fn drop(&mut self) {
-        for (_, worker) in &mut self.0 {
-            end(worker);
-        }
-    }
 }

@@ -52,7 +52,8 @@ can 'can change its memory' test -w /proc/sys/vm/drop_caches
 fn allowed(key: &str, own: &str) -> Option<String> {
     match key {
         "marked processes" | "marked files" => Some(own.to_owned()),
-        "network links" => Some("lo".to_owned()),
+        "network links" if own == "systemd" => Some("lo".to_owned()),
+        "network links" => Some("lo net0".to_owned()),
         "host name" => Some(own.to_owned()),
         "block devices" => Some(String::new()),
         "can signal the host" | "can read its log" | "can change its memory" => Some("no".to_owned()),
@@ -65,7 +66,9 @@ pub(crate) fn compare(daemon: &Daemon) -> Result<()> {
     let (marks, folder) = (Marks::set(daemon)?, daemon.folder().display().to_string());
     let script =
         LOOK.replace("MARK", MARK).replace("FOLDER", &folder).replace("PID", &marks.host_pid().to_string());
-    let mut places = vec![look(Command::new("/bin/sh").args(["-c", &script]), &script)?];
+    let mut host = Command::new("/bin/sh");
+    host.args(["-c", &script]);
+    let mut places = vec![daemon.hosts().host.within(|| look(&mut host, "host"))??];
     for zone in ZONES {
         places.push(look(&mut in_zone(daemon, zone, &script), zone)?);
     }

@@ -14,12 +14,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A sparse zone, a Debian under the built-in init, and a Debian under systemd.
+/// A sparse zone, a Debian under the built-in init, and a Debian under systemd. The first two have a network, port 8080 of
+/// the host leads to the first one's port 80, and only that one may send to the outside.
 pub(crate) const ZONES: [&str; 3] = ["sparse", "debian", "systemd"];
 
 const CREATE: [&[&str]; 3] = [
-    &["create", "sparse"],
-    &["create", "debian", "--image", "debian:bookworm", "--set", "process.init=none"],
+    &["create", "sparse", "--set", "net=[{allow: [{to: outside}], forward: [{listen: 8080, to: 80}]}]"],
+    &["create", "debian", "--image", "debian:bookworm", "--set", "process.init=none", "--set", "net=[{}]"],
     &["create", "systemd", "--image", "debian:bookworm"],
 ];
 

@@ -93,6 +93,11 @@ pub(super) fn apply(text: &str) -> Result<(), NetworkError> {
     Err(NetworkError::Nft(why.lines().next().unwrap_or("no reason given").to_owned()))
 }
 
+/// What is denied is answered at once: a connection by a reset, since the kernel sends no more than an ICMP error a
+/// second to one address (`icmp_ratelimit`), and here none at first: a redirect, which `output` drops, counts as well.
+const REFUSE: &str =
+    "meta l4proto tcp counter reject with tcp reset\n    counter reject with icmpx admin-prohibited\n";
+
 fn bridged<'a>(zones: &[&'a Live]) -> impl Iterator<Item = (&'a Interface, &'a [Allow], &'a [Forward])> {
     zones.iter().flat_map(|live| live.interfaces.iter()).filter_map(|interface| match &interface.to {
         Connection::Bridge { allow, forward } => Some((interface, allow.as_slice(), forward.as_slice())),
@@ -131,7 +136,7 @@ fn input(scene: Scene<'_>, zones: &[&Live]) -> String {
         "  chain input {{\n    type filter hook input priority filter; policy accept;\n    \
          iifname != \"{}\" accept\n    ct state established,related accept\n    \
          icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} ip6 hoplimit 255 accept\n{rules}    \
-         counter reject with icmpx admin-prohibited\n  }}\n",
+         {REFUSE}  }}\n",
         scene.bridge
     )
 }
@@ -174,7 +179,7 @@ fn forward(scene: Scene<'_>, zones: &[&Live]) -> String {
         "  chain forward {{\n    type filter hook forward priority filter; policy accept;\n    \
          iifname != \"{bridge}\" oifname != \"{bridge}\" accept\n    ct state established,related accept\n    \
          iifname != \"{bridge}\" ct status dnat accept\n    iifname != \"{bridge}\" counter drop\n{rules}    \
-         counter reject with icmpx admin-prohibited\n  }}\n"
+         {REFUSE}  }}\n"
     )
 }
 
