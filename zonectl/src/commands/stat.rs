@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// Show what zones take: CPU time, waits for a CPU, memory, tasks, I/O
+/// Show what zones take: CPU time, waits for a CPU, memory, tasks, I/O, disk
 #[derive(clap::Args, Debug)]
 #[command(
     after_help = "First what was taken since the zone's boot, then, with an INTERVAL (seconds), what each interval adds, COUNT \
@@ -25,9 +25,10 @@ use crate::{
                         WAIT is how many tasks waited for a CPU on average; P50 and P99 are how long half and 99 of 100 waits \
                         were at most, to the next power of two. With --json and an INTERVAL each report is one line. \
                         SHARE is its part of the shares of all zones that run, CAP the most it may take of all CPUs; MEM is \
-                        memory in use with the page cache, OOM how many processes were killed for want of it. \
-                        On a narrow terminal columns are left out: WRITTEN and READ first, then EXECS, FORKS, PREEMPTED, \
-                        VOLUNTARY, OOM, CAP, CGROUP, SHARE, P50, P99, WAIT, MEM, TASKS, STATE.\n\n\
+                        memory in use with the page cache, OOM how many processes were killed for want of it; DISK and INODES \
+                        are used of root.quota and root.inodes, for zones that have a quota. \
+                        On a narrow terminal columns are left out: INODES, WRITTEN and READ first, then EXECS, FORKS, \
+                        PREEMPTED, VOLUNTARY, DISK, OOM, CAP, CGROUP, SHARE, P50, P99, WAIT, MEM, TASKS, STATE.\n\n\
                         Examples:\n  zonectl stat\n  zonectl stat web 1 10\n  zonectl stat --zone 1"
 )]
 pub(crate) struct Args {
@@ -154,18 +155,20 @@ fn totals(stats: &[ZoneStat]) -> Table {
         ("CGROUP", 8),
         ("SHARE", 7),
         ("CAP", 9),
-        ("VOLUNTARY", 11),
-        ("PREEMPTED", 12),
+        ("VOLUNTARY", 12),
+        ("PREEMPTED", 13),
         ("WAIT", 4),
         ("P50", 6),
         ("P99", 5),
         ("MEM", 3),
         ("OOM", 10),
         ("TASKS", 2),
-        ("FORKS", 13),
-        ("EXECS", 14),
-        ("READ", 15),
-        ("WRITTEN", 16),
+        ("FORKS", 14),
+        ("EXECS", 15),
+        ("READ", 16),
+        ("WRITTEN", 17),
+        ("DISK", 11),
+        ("INODES", 18),
     ];
     let mut columns = vec![left("ZONE").least(12), left("STATE").spare(1)];
     columns.extend(heads.map(|(head, rank)| right(head).spare(rank)));
@@ -192,6 +195,8 @@ fn totals(stats: &[ZoneStat]) -> Table {
             Field::new(processes.execs.to_string()),
             Field::maybe(stat.io.as_ref().map(|io| units::size(io.read_bytes))),
             Field::maybe(stat.io.as_ref().map(|io| units::size(io.written_bytes))),
+            Field::maybe(stat.disk.as_ref().map(|disk| units::size(disk.used_bytes))),
+            Field::maybe(stat.disk.as_ref().map(|disk| disk.used_inodes)),
         ]);
     }
     table
@@ -211,10 +216,12 @@ fn changes(rates: &[Rates]) -> Table {
         ("P99", 4),
         ("MEM", 2),
         ("TASKS", 1),
-        ("FORK/s", 12),
-        ("EXEC/s", 13),
-        ("READ/s", 14),
-        ("WRITE/s", 15),
+        ("FORK/s", 13),
+        ("EXEC/s", 14),
+        ("READ/s", 15),
+        ("WRITE/s", 16),
+        ("DISK", 12),
+        ("INODES", 17),
     ];
     let mut columns = vec![left("ZONE").least(12)];
     columns.extend(heads.map(|(head, rank)| right(head).least(7).spare(rank)));
@@ -239,6 +246,8 @@ fn changes(rates: &[Rates]) -> Table {
             Field::new(format!("{:.0}", rate.execs_per_s)),
             Field::maybe(rate.read_per_s.map(|n| units::size(n as u64))),
             Field::maybe(rate.written_per_s.map(|n| units::size(n as u64))),
+            Field::maybe(rate.disk_bytes.map(units::size)),
+            Field::maybe(rate.inodes),
         ]);
     }
     table
@@ -299,8 +308,7 @@ mod tests {
             wait_log2_us: [[0; 13].as_slice(), &[7], &[0; 12]].concat(),
             ..CpuStat::default()
         };
-        let (processes, (memory, io, entitlement)) = Default::default();
-        ZoneStat { zone: zone.into(), state, at_ns: 0, cpu, processes, memory, io, entitlement }
+        ZoneStat { zone: zone.into(), state, cpu, ..ZoneStat::default() }
     }
 
     #[test]

@@ -26,7 +26,7 @@ use crate::{
     fault::whole,
     host::Host,
     monitor::protocol::{ExitRecord, Phase},
-    plan::Plan,
+    plan::{Dataset, Plan},
     store::StoreError,
 };
 
@@ -136,13 +136,17 @@ fn sweep(host: &Host, uuid: &Uuid) -> u64 {
 }
 
 /// Takes over a boot whose monitor lives.
-fn adopt(host: &Host, mut status: Status, tether: Tether, record: &RunRecord) -> (Status, Option<Task>) {
+fn adopt(host: &Arc<Host>, mut status: Status, tether: Tether, record: &RunRecord) -> (Status, Option<Task>) {
     let (seen, identity) = (tether.seen(), status.identity());
     let metered = host.tree.id(&identity.tag()).map_err(|e| whole(&e));
     if let Err(e) = metered.and_then(|id| host.metering.adopt(&identity, id, &status.config)) {
         tracing::error!(zone = %status.config.zone, "it runs unmetered: {e}");
     }
     host.limits.adopt(&host.tree, &identity, &status.config);
+    if let Dataset::Volume(file) = host.images.dataset(identity.uuid) {
+        let (host, identity) = (host.clone(), identity.clone());
+        tokio::task::spawn_blocking(move || host.limits.adopt_volume(&identity, &file));
+    }
     if let Some(plan) = Plan::load(&host.run_folder(&status.uuid())) {
         host.network.adopt(&identity, &plan.network);
     }
