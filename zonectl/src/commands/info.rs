@@ -90,7 +90,8 @@ fn limits(limits: &[LimitUse]) -> String {
 
 /// What is used of a limit and what came of it: `34.2M used, processes killed: 2`.
 fn notes(LimitUse { key, used, hits, .. }: &LimitUse) -> String {
-    let shown = |n: u64| if key.starts_with("memory.") { units::size(n) } else { n.to_string() };
+    let bytes = key.starts_with("memory.") || key == "root.quota";
+    let shown = |n: u64| if bytes { units::size(n) } else { n.to_string() };
     let used = used.map(|n| format!("{} used", shown(n)));
     let happened = match key.as_str() {
         "memory.limit" => "processes killed:",
@@ -146,11 +147,12 @@ mod tests {
             of("cpu.shares", "300", None, None),
             of("memory.limit", "64M", Some(1 << 20), Some(2)),
             of("tasks.max", "8", Some(8), Some(0)),
+            of("root.quota", "64M", Some(5 << 20), None),
         ]);
         assert_eq!(
             shown,
             "limits     cpu.shares    300\n           memory.limit  64M  1.00M used, processes killed: 2\n           \
-             tasks.max       8  8 used\n"
+             tasks.max       8  8 used\n           root.quota    64M  5.00M used\n"
         );
         assert_eq!(limits(&[]), "");
     }

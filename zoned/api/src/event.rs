@@ -70,7 +70,8 @@ pub enum EventKind {
     Limit {
         /// Key of the configuration.
         key: String,
-        /// How often since the last such event.
+        /// How often since the last such event: forks refused at `tasks.max`, seconds without room at `root.quota` and
+        /// `root.inodes`.
         times: u64,
     },
     /// A process of the zone forked.

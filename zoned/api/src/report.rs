@@ -68,7 +68,7 @@ pub struct LimitUse {
     pub key: String,
     /// The limit, in the configuration's form.
     pub limit: String,
-    /// What is used now: bytes or tasks.
+    /// What is used now: bytes, tasks or inodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used: Option<u64>,
     /// What came of it: processes killed at `memory.limit`, forks refused at `tasks.max`, periods of a tenth of a

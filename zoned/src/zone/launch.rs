@@ -14,6 +14,7 @@ use brands::detect::{InitCheck, InitKind, detect};
 
 use super::{
     bring_up::Until,
+    limits::BeginError,
     monitors::Waiting,
     run_record::{Process, RunRecord},
     status::Status,
@@ -25,7 +26,7 @@ use crate::{
     image::ImageError,
     network::NetworkError,
     plan::{self, Cgroups, Identity, Plan, RunFolder, online::OnlinePlan},
-    platform::cgroup::{CgroupError, LimitError},
+    platform::cgroup::CgroupError,
     store::{StoreError, atomic},
 };
 
@@ -48,9 +49,9 @@ pub(super) enum BootError {
     /// Its groups.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
-    /// Its limits.
+    /// Its limits, or the volume that bounds what it writes.
     #[error(transparent)]
-    Limit(#[from] LimitError),
+    Limit(#[from] BeginError),
     /// Its slot in the eBPF programs, or a device.
     #[error("{0}")]
     Metering(String),
@@ -138,7 +139,9 @@ fn prepare(host: &Host, status: &Status, identity: Identity, folder: &RunFolder)
     let tag = identity.tag();
     let cgroups = host.tree.create(&tag, status.ids)?;
     tracing::debug!(zone = %identity.name, "groups are made");
-    host.limits.begin(&host.tree, &identity, &status.config)?;
+    host.images.grow(identity.uuid, status.config.root.quota)?;
+    let dataset = host.images.dataset(identity.uuid);
+    host.limits.begin(&host.tree, &identity, &status.config, &dataset)?;
     let id = host.tree.id(&tag)?;
     host.metering.assign(&identity, id, &status.config).map_err(BootError::Metering)?;
     tracing::debug!(zone = %identity.name, "it is metered");
@@ -163,7 +166,6 @@ fn make_plan(
     let (profile, confinement) =
         host.brands.confinement(&status.config).map_err(|e| BootError::Plan(e.to_string()))?;
     let uuid = status.uuid();
-    host.images.grow(uuid, status.config.root.quota)?;
     let network = host.network.plan(&identity, &status.config)?;
     let plan = plan::build::plan(&plan::build::Inputs {
         config: &status.config,

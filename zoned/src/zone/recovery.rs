@@ -27,7 +27,7 @@ use crate::{
     fault::whole,
     host::Host,
     monitor::protocol::{ExitRecord, Phase},
-    plan::Plan,
+    plan::{Dataset, Plan},
     store::StoreError,
 };
 
@@ -144,6 +144,10 @@ fn adopt(host: &Arc<Host>, mut status: Status, tether: Tether, record: &RunRecor
         tracing::error!(zone = %status.config.zone, "it runs unmetered: {e}");
     }
     host.limits.adopt(&host.tree, &identity, &status.config);
+    if let Dataset::Volume(file) = host.images.dataset(identity.uuid) {
+        let (host, identity) = (host.clone(), identity.clone());
+        tokio::task::spawn_blocking(move || host.limits.adopt_volume(&identity, &file));
+    }
     let plan = Plan::load(&host.run_folder(&status.uuid()));
     if let Some(plan) = &plan {
         let groups = host.tree.zone(&identity.tag());
