@@ -17,7 +17,7 @@ pub(crate) struct Netns(File);
 
 impl Netns {
     /// A new one, with `lo` up.
-    fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let made = in_thread(|| {
             unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace")?;
             Ok(File::open("/proc/thread-self/ns/net")?)

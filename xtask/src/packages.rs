@@ -79,6 +79,10 @@ impl Group {
         const BENCH: &[Package] = &[
             package("bubblewrap", "a peer in `bench boot`"),
             package("crun", "a peer in `bench boot`"),
+            IPROUTE2,
+            package("iptables", "netavark needs it"),
+            package("netavark", "podman's network"),
+            package("podman", "a peer in `bench boot`"),
             package("runc", "a peer in `bench boot`"),
             package("systemd-container", "systemd-nspawn, a peer in `bench boot`"),
         ];

@@ -1,29 +1,31 @@
 //! `cargo xtask bench boot`: how long until the first instruction of the process asked for, and until its exit.
 //!
+//! There are two cases: `probe`, without a network, and `bridge`, on a bridge of the host's with an address of each family.
 //! Every subject starts the same static program on the same root. The request is the moment before the command is
 //! spawned; the program's first act is to read the clock; the exit is when the command has ended (for a zone: when
 //! the daemon says that it is installed again, its tear-down included).
 
 use super::{
-    Options,
+    Options, bridged,
     figures::{self, Figure},
-    peers::{PEERS, Peer, Setting},
+    peers::{self, Peer, Setting},
     probe, stage,
-    zone::{Way, Zone},
+    zone::{self, Way, Zones},
 };
 use crate::{
     build::{self, Profile},
+    netns::Netns,
     setup::{self, Purpose},
 };
 use anyhow::{Context as _, Result, ensure};
 use std::{
     process::{Command, Stdio},
-    thread,
     time::{Duration, SystemTime},
 };
 
 const WARM_UP: u32 = 3;
 const METRICS: [&str; 2] = ["first instruction", "exit"];
+const CASES: [&str; 2] = ["probe", "bridge"];
 const YARDSTICK: &str = "crun";
 
 /// Both times of one run, from the request.
@@ -33,18 +35,35 @@ struct Run {
     exit: Duration,
 }
 
-/// Whatever is measured.
-enum Subject {
+/// Whatever is measured, in one of the cases.
+struct Subject {
+    case: &'static str,
+    what: What,
+}
+
+enum What {
     Peer(&'static Peer),
-    Zone(Way),
+    Zone(&'static str, Way),
 }
 
 impl Subject {
+    fn all() -> impl Iterator<Item = Self> {
+        let [probe, bridge] = CASES;
+        let peers = [(probe, peers::PEERS.as_slice()), (bridge, bridged::PEERS.as_slice())];
+        let peers = peers
+            .into_iter()
+            .flat_map(|(case, peers)| peers.iter().map(move |peer| Self { case, what: What::Peer(peer) }));
+        let zones = [(probe, zone::PLAIN), (bridge, zone::BRIDGED)];
+        peers.chain(zones.into_iter().flat_map(|(case, zone)| {
+            [Way::Command, Way::Call].map(|way| Self { case, what: What::Zone(zone, way) })
+        }))
+    }
+
     fn name(&self) -> &'static str {
-        match self {
-            Self::Peer(peer) => peer.name,
-            Self::Zone(Way::Command) => "zonectl boot",
-            Self::Zone(Way::Call) => "API call",
+        match self.what {
+            What::Peer(peer) => peer.name,
+            What::Zone(_, Way::Command) => "zonectl boot",
+            What::Zone(_, Way::Call) => "API call",
         }
     }
 }
@@ -56,34 +75,34 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let folder = tempfile::Builder::new().prefix("xtask-bench-").tempdir().context("cannot make a folder")?;
     let root = probe::make_root(folder.path())?;
     // The daemon sees the machine as it is: it is started before the view of the peers is made.
-    let zone = Zone::install(&binaries, &root)?;
-    let setting = Setting::new(root, folder.path().join("oci"))?;
+    let zones = Zones::install(&binaries, &root)?;
+    let setting = Setting::new(root, folder.path().to_owned())?;
+    let host = Netns::new()?;
+    bridged::prepare(&setting, &host)?;
     let _group = stage::Group::enter()?;
     let runs = options.runs;
-    let measured = thread::spawn(move || measure(&setting, zone, runs)).join();
-    let series = measured.map_err(|_| anyhow::anyhow!("the measuring thread panicked"))??;
-    let figures: Vec<Figure> =
-        series.iter().flat_map(|(subject, runs)| figures_of(subject.name(), runs)).collect();
-    println!("{}\n", figures::table(&figures, &METRICS, YARDSTICK));
+    let series = host.within(|| measure(&setting, zones, runs))??;
+    let figures: Vec<Figure> = series.iter().flat_map(|(subject, runs)| figures_of(subject, runs)).collect();
+    for case in CASES {
+        println!("{case}:\n{}\n", figures::table(&figures, case, &METRICS, YARDSTICK));
+    }
     println!("median, min and max of {runs} runs each, all subjects in turn");
     options.json.as_deref().map_or(Ok(()), |path| figures::write(path, &figures))
 }
 
 /// Runs all subjects in turn, in another order each time: what a subject leaves warm serves a different one.
-fn measure(setting: &Setting, mut zone: Zone, runs: u32) -> Result<Vec<(Subject, Vec<Run>)>> {
+fn measure(setting: &Setting, mut zones: Zones, runs: u32) -> Result<Vec<(Subject, Vec<Run>)>> {
     stage::enter_private_view()?;
-    let subjects =
-        PEERS.iter().map(Subject::Peer).chain([Subject::Zone(Way::Command), Subject::Zone(Way::Call)]);
-    let mut series: Vec<(Subject, Vec<Run>)> = subjects.map(|subject| (subject, Vec::new())).collect();
+    let mut series: Vec<(Subject, Vec<Run>)> = Subject::all().map(|subject| (subject, Vec::new())).collect();
     let mut order: Vec<usize> = (0..series.len()).collect();
     let mut shuffle = Shuffle(0x9e37_79b9);
     for round in 0..WARM_UP + runs {
         shuffle.apply(&mut order);
         for &index in &order {
             let (subject, taken) = &mut series[index];
-            let run = match subject {
-                Subject::Peer(peer) => run_peer(peer, setting, round)?,
-                Subject::Zone(way) => run_zone(&mut zone, *way)?,
+            let run = match subject.what {
+                What::Peer(peer) => run_peer(peer, setting, round)?,
+                What::Zone(zone, way) => run_zone(&mut zones, zone, way)?,
             };
             if round >= WARM_UP {
                 taken.push(run);
@@ -107,8 +126,8 @@ impl Shuffle {
     }
 }
 
-fn run_zone(zone: &mut Zone, way: Way) -> Result<Run> {
-    let [request, first, exit] = zone.boot(way)?;
+fn run_zone(zones: &mut Zones, zone: &str, way: Way) -> Result<Run> {
+    let [request, first, exit] = zones.boot(zone, way)?;
     Ok(Run { first: first.duration_since(request)?, exit: exit.duration_since(request)? })
 }
 
@@ -125,7 +144,8 @@ fn run_peer(peer: &Peer, setting: &Setting, round: u32) -> Result<Run> {
     Ok(Run { first: first.duration_since(request)?, exit: exit.duration_since(request)? })
 }
 
-fn figures_of(subject: &'static str, runs: &[Run]) -> Vec<Figure> {
+fn figures_of(of: &Subject, runs: &[Run]) -> Vec<Figure> {
+    let (case, subject) = (of.case, of.name());
     let of: [fn(&Run) -> Duration; 2] = [|run| run.first, |run| run.exit];
     METRICS
         .into_iter()
@@ -133,7 +153,7 @@ fn figures_of(subject: &'static str, runs: &[Run]) -> Vec<Figure> {
         .filter_map(|(metric, of)| {
             let series: Vec<Duration> = runs.iter().map(of).collect();
             let (median, min, max) = figures::spread(&series)?;
-            let (bench, case, unit) = ("boot", "probe", "ms");
+            let (bench, unit) = ("boot", "ms");
             Some(Figure { bench, case, subject, metric, unit, median, min, max, runs: runs.len() })
         })
         .collect()

@@ -36,21 +36,22 @@ pub(crate) fn write(path: &Path, figures: &[Figure]) -> Result<()> {
     fs::write(path, lines).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// A row for each subject; for each metric its median with the extremes, and its ratio to that of `unit`.
-pub(crate) fn table(figures: &[Figure], metrics: &[&str], unit: &str) -> Table {
+/// A row for each subject of a case; for each metric its median with the extremes, and its ratio to that of `unit`.
+pub(crate) fn table(figures: &[Figure], case: &str, metrics: &[&str], unit: &str) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     let heads =
         metrics.iter().flat_map(|m| [format!("{m}, ms"), "min".into(), "max".into(), format!("× {unit}")]);
     table.set_header(std::iter::once(String::new()).chain(heads));
     let mut subjects: Vec<&str> = Vec::new();
-    for figure in figures {
+    for figure in figures.iter().filter(|figure| figure.case == case) {
         if !subjects.contains(&figure.subject) {
             subjects.push(figure.subject);
         }
     }
-    let find =
-        |subject: &str, metric: &str| figures.iter().find(|f| f.subject == subject && f.metric == metric);
+    let find = |subject: &str, metric: &str| {
+        figures.iter().find(|f| f.case == case && f.subject == subject && f.metric == metric)
+    };
     for subject in subjects {
         let cells = metrics.iter().flat_map(|metric| match find(subject, metric) {
             Some(f) => {

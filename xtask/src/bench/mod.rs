@@ -2,6 +2,7 @@
 
 mod api;
 mod boot;
+mod bridged;
 mod figures;
 mod peers;
 mod probe;

@@ -1,4 +1,4 @@
-//! The programs a zone's boot is measured against, each told to make the same namespaces on the same root with no
+//! The programs the boot of a zone without a network is measured against, each told to make the same namespaces on the same root with no
 //! limits and no network, as far as it can. What one lacks it saves: no peer here unshares the time namespace but
 //! `unshare`, and only nspawn loads a system-call filter.
 
@@ -33,18 +33,24 @@ pub(crate) const PEERS: [Peer; 6] = [
 
 /// Where the peers find the root, and keep what they write.
 pub(crate) struct Setting {
-    root: PathBuf,
-    folder: PathBuf,
+    pub(super) root: PathBuf,
+    pub(super) folder: PathBuf,
 }
 
 impl Setting {
-    /// Prepares a bundle for the OCI runtimes in `folder`.
+    /// Prepares a bundle for the OCI runtimes below `folder`.
     pub(crate) fn new(root: PathBuf, folder: PathBuf) -> Result<Self> {
-        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let config = folder.join("config.json");
-        fs::write(&config, oci_config(&root).to_string())
-            .with_context(|| format!("cannot write {}", config.display()))?;
-        Ok(Self { root, folder })
+        let setting = Self { root, folder };
+        let bundle = setting.bundle();
+        fs::create_dir_all(&bundle).with_context(|| format!("cannot make {}", bundle.display()))?;
+        let file = bundle.join("config.json");
+        fs::write(&file, config(&setting).to_string())
+            .with_context(|| format!("cannot write {}", file.display()))?;
+        Ok(setting)
+    }
+
+    fn bundle(&self) -> PathBuf {
+        self.folder.join("oci")
     }
 }
 
@@ -80,16 +86,17 @@ fn bubblewrap(setting: &Setting, _: u32) -> Command {
 }
 
 fn crun(setting: &Setting, run: u32) -> Command {
-    oci("crun", setting, run)
+    oci("crun", &setting.bundle(), run)
 }
 
 fn runc(setting: &Setting, run: u32) -> Command {
-    oci("runc", setting, run)
+    oci("runc", &setting.bundle(), run)
 }
 
-fn oci(runtime: &str, setting: &Setting, run: u32) -> Command {
+/// Runs a bundle.
+pub(super) fn oci(runtime: &str, bundle: &Path, run: u32) -> Command {
     let mut command = Command::new(runtime);
-    command.arg("--root").arg(Path::new("/run").join(runtime)).args(["run", "--bundle"]).arg(&setting.folder);
+    command.arg("--root").arg(Path::new("/run").join(runtime)).args(["run", "--bundle"]).arg(bundle);
     command.arg(format!("xtask-bench-{}-{run}", std::process::id()));
     command
 }
@@ -105,14 +112,15 @@ fn nspawn(setting: &Setting, _: u32) -> Command {
     command
 }
 
-fn oci_config(root: &Path) -> serde_json::Value {
+/// A bundle's configuration.
+pub(super) fn config(setting: &Setting) -> serde_json::Value {
     let namespaces =
         ["pid", "network", "ipc", "uts", "mount", "user", "cgroup"].map(|kind| json!({ "type": kind }));
     let ids = json!([{ "containerID": 0, "hostID": ID_BASE, "size": IDS }]);
     json!({
         "ociVersion": "1.0.2",
         "hostname": "probe",
-        "root": { "path": root, "readonly": false },
+        "root": { "path": setting.root, "readonly": false },
         "process": {
             "user": { "uid": 0, "gid": 0 },
             "args": [PROGRAM],
@@ -133,7 +141,7 @@ mod tests {
 
     #[test]
     fn the_bundle_asks_for_every_namespace_it_can() {
-        let config = oci_config(Path::new("/r"));
+        let config = config(&Setting { root: "/r".into(), folder: "/f".into() });
         assert_eq!(config["linux"]["namespaces"].as_array().unwrap().len(), 7);
         assert_eq!(config["root"]["path"], "/r");
     }

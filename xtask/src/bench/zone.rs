@@ -1,4 +1,4 @@
-//! A zone as a subject of the boot bench: installed, so that a boot is all that is measured.
+//! Zones as subjects of the boot bench: installed, so that a boot is all that is measured.
 //!
 //! Two ways to ask for the boot: the command `zonectl boot`, which is what the peers' commands compare with, and the
 //! API call on an open connection, which is what a program pays. In both the exit is when the daemon says that the
@@ -15,14 +15,16 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-const NAME: &str = "probe";
+/// A zone without a network, and one on the zones' bridge; each runs the probe once a boot.
+pub(crate) const PLAIN: &str = "plain";
+pub(crate) const BRIDGED: &str = "bridged";
 const EXIT_LIMIT: Duration = Duration::from_secs(10);
 
-/// A zone that runs the probe once a boot.
-pub(crate) struct Zone {
+/// Both, in a daemon of their own. One is booted at a time.
+pub(crate) struct Zones {
     daemon: Daemon,
     connection: Connection,
-    /// When the daemon said that the zone is installed.
+    /// When the daemon said that the zone that was booted is installed again.
     halted: Receiver<SystemTime>,
 }
 
@@ -33,34 +35,37 @@ pub(crate) enum Way {
     Call,
 }
 
-impl Zone {
-    /// Creates and installs the zone in a daemon of its own.
+impl Zones {
+    /// Creates and installs them.
     pub(crate) fn install(binaries: &Path, root: &Path) -> Result<Self> {
         let daemon = Daemon::start(binaries, "bench")?;
         let image = format!("dir:{}", root.display());
         let command = format!("process.command=[{}]", probe::PROGRAM);
-        daemon.ask(&["create", NAME, "--image", &image, "--set", "process.init=none", "--set", &command])?;
-        daemon.ask(&["install", NAME])?;
+        for (zone, net) in [(PLAIN, "net=[]"), (BRIDGED, "net=[{}]")] {
+            let process = ["--set", "process.init=none", "--set", &command];
+            daemon.ask(&[&["create", zone, "--image", &image, "--set", net], &process[..]].concat())?;
+            daemon.ask(&["install", zone])?;
+        }
         let connection = Connection::open(&daemon.socket())?;
         let halted = watch(&daemon)?;
         Ok(Self { daemon, connection, halted })
     }
 
-    /// Boots it once: when that was asked for, when the probe began, when the zone was installed again.
-    pub(crate) fn boot(&mut self, way: Way) -> Result<[SystemTime; 3]> {
+    /// Boots one once: when that was asked for, when the probe began, when the zone was installed again.
+    pub(crate) fn boot(&mut self, zone: &str, way: Way) -> Result<[SystemTime; 3]> {
         // The zone is said to be installed a moment before its halt has ended; to ask for one waits for that.
-        self.connection.call("Do", json!({ "zone": NAME, "verb": "halt" }))?;
+        self.connection.call("Do", json!({ "zone": zone, "verb": "halt" }))?;
         let request = SystemTime::now();
         match way {
             Way::Command => {
                 let status =
-                    self.daemon.zonectl(["--quiet", "boot", NAME]).status().context("cannot run zonectl")?;
+                    self.daemon.zonectl(["--quiet", "boot", zone]).status().context("cannot run zonectl")?;
                 ensure!(status.success(), "zonectl boot failed ({status})");
             }
-            Way::Call => drop(self.connection.call("Do", json!({ "zone": NAME, "verb": "boot" }))?),
+            Way::Call => drop(self.connection.call("Do", json!({ "zone": zone, "verb": "boot" }))?),
         }
         let exit = self.halted.recv_timeout(EXIT_LIMIT).context("the zone did not halt")?;
-        let log = self.connection.call("ConsoleLog", json!({ "zone": NAME }))?;
+        let log = self.connection.call("ConsoleLog", json!({ "zone": zone }))?;
         let log = log["text"].as_str().unwrap_or_default();
         let first = probe::stamp(log).with_context(|| format!("no time on the zone's console: {log:?}"))?;
         // An older stamp is that of an earlier boot.
@@ -69,13 +74,13 @@ impl Zone {
     }
 }
 
-/// Receives the zone's events in a thread of its own and passes on when it was installed again.
+/// Receives the zones' events in a thread of its own and passes on when one was installed again.
 fn watch(daemon: &Daemon) -> Result<Receiver<SystemTime>> {
     let mut connection = Connection::open(&daemon.socket())?;
     // Those of the installation are not meant.
-    let past = connection.call("Events", json!({ "zone": NAME }))?;
+    let past = connection.call("Events", json!({}))?;
     let since = past["events"].as_array().and_then(|events| events.last()?["seq"].as_u64());
-    connection.begin("Events", json!({ "zone": NAME, "since": since, "follow": true }))?;
+    connection.begin("Events", json!({ "since": since, "follow": true }))?;
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         let is_halt =
