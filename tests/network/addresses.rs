@@ -47,8 +47,8 @@ fn what_a_zone_has_survives_the_daemon_and_a_reboot() {
     scene.ctx.create(&yaml).ok();
     scene.ctx.ok(&["halt", "a"]);
     scene.ctx.ok(&["halt", "c"]);
-    let links = scene.host().ip("-brief link show type veth");
-    assert_eq!(links.lines().count(), 1, "up0 alone is left:\n{links}");
+    let alone = || scene.host().ip("-brief link show type veth").lines().count() == 1;
+    zone_tests::wait::until("up0 alone is left", alone);
     scene.ctx.finish();
 }
 

@@ -2,8 +2,8 @@
 //! they have no such end.
 //!
 //! ```text
-//! zone ── link ──▶ zone_sent      is it the zone's own? ──▶ bridge       (tcx ingress, or clsact before Linux 6.6)
-//! zone ◀── link ── zone_received  ◀──────────────────────── bridge       (egress)
+//! zone ── link ──▶ zone_sent      is it the zone's own? ──▶ bridge       (clsact ingress)
+//! zone ◀── link ── zone_received  ◀──────────────────────── bridge       (clsact egress)
 //! ```
 //! Both ends of the host's see every frame that the kernel's own counters of the link do. An interface that nobody has
 //! named sends nothing. What is guarded cannot be reached by a zone's root: the programs hang on the host's end.
@@ -39,9 +39,9 @@ static FIGURES: PerCpuArray<NetFigures, { MAX_SLOTS as usize }> = PerCpuArray::n
 #[btf_map(name = "zone_net_before")]
 static CARRIED: Array<NetFigures, { MAX_SLOTS as usize }> = Array::new();
 
-/// Whoever comes next decides (`TC_ACT_UNSPEC`, `TCX_NEXT`); if nobody does, it goes on.
+/// Whoever comes next decides (`TC_ACT_UNSPEC`); if nobody does, it goes on.
 const NEXT: i32 = -1;
-/// It goes no further (`TC_ACT_SHOT`, `TCX_DROP`).
+/// It goes no further (`TC_ACT_SHOT`).
 const DROP: i32 = 2;
 /// What a program at a cgroup's sockets says of what goes on.
 const PASS: i32 = 1;

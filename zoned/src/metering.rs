@@ -140,8 +140,6 @@ impl Metering {
                     "metering, device policy, process events, guarded links work"
                 }
                 (Purpose::Needed, _) => "zoned cannot start: it meters every zone",
-                (Purpose::Links, Verdict::Good) => "programs on links are replaced at one instant",
-                (Purpose::Links, _) => "programs on links are filters of clsact, as before Linux 6.6",
                 (Purpose::Later, Verdict::Good) => "not used by this build yet",
                 (Purpose::Later, _) => "not used by this build yet, and will not be on this host",
             };

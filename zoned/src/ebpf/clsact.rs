@@ -1,5 +1,8 @@
-//! Programs on an interface as filters of its `clsact` qdisc (tc-bpf(8)), for kernels before Linux 6.6, which have no links
-//! of that kind. They stay for as long as the interface does, whoever goes.
+//! Programs on an interface, as filters of its `clsact` qdisc (tc-bpf(8)). They stay for as long as the interface does,
+//! whoever goes, and need no pins.
+//!
+//! Links of their own kind (tcx, Linux 6.6) hook in at the same place, but each waits for an RCU grace period while it
+//! holds the lock of all interfaces: 8 to 17 ms a program on an idle machine, where a filter takes 0.3 ms.
 
 use std::path::Path;
 

@@ -3,7 +3,7 @@
 //! ```text
 //! <pins>/layout-<L>/maps/<map>
 //!                   programs-<G>/<program>     links, and the programs that are run, or attached where a zone is
-//!        links/<zone>-<where>-<program>        where these are attached
+//!        links/<zone>-<program>                where these are attached to the group of a zone
 //! ```
 //! Maps are kept for as long as their layout is spoken. Each generation of programs has a folder of its own;
 //! `zone_meta` in the maps says which generation works, and every other folder is a leftover of a zoned that was
@@ -87,7 +87,7 @@ impl Pins {
             && PINNED.iter().all(|program| bpf::get_pinned(&folder.join(program)).is_ok())
     }
 
-    /// Where it is pinned where programs are attached for zones. No layout's own: whatever the programs, they must not
+    /// Where it is pinned which groups of zones programs are attached to. No layout's own: whatever the programs, they must not
     /// be detached while they are replaced.
     pub(super) fn links(&self) -> PathBuf {
         self.root.join(LINKS)

@@ -1,15 +1,12 @@
 //! What this kernel takes of eBPF, found out by loading a program of two instructions of each kind: neither a
 //! version nor a configuration file says it (some kernels list BPF LSM and refuse every such program).
 
-use std::{
-    io,
-    os::fd::{AsFd, OwnedFd},
-};
+use std::io;
 
 use aya::{maps::MapType, sys::is_map_supported};
 
 use super::{btf::Btf, error::EbpfError};
-use crate::sys::bpf::{Hook, attach, load_program};
+use crate::sys::bpf::probe_program;
 
 // Numbers of `enum bpf_prog_type` and `enum bpf_attach_type`.
 const SCHED_CLS: u32 = 3;
@@ -43,33 +40,30 @@ pub struct Probe {
 pub enum Purpose {
     /// zoned cannot do without.
     Needed,
-    /// Links to interfaces, beside which there is an older way.
-    Links,
     /// Later things.
     Later,
 }
 
 /// What this kernel takes.
 pub fn probe() -> Vec<Probe> {
-    use Purpose::{Later, Links, Needed};
+    use Purpose::{Later, Needed};
     let kernel = std::fs::read("/sys/kernel/btf/vmlinux")
         .map_err(|e| format!("/sys/kernel/btf/vmlinux: {e}"))
         .and_then(|bytes| Btf::parse(bytes).map_err(|e| e.to_string()));
     let by_btf = |prog_type, attach, id: fn(&Btf) -> Result<u32, super::BtfError>| {
         let kernel = kernel.as_ref().map_err(String::clone)?;
         let id = id(kernel).map_err(|e| e.to_string())?;
-        taken(load_program(prog_type, attach, id))
+        taken(probe_program(prog_type, attach, id))
     };
     let found = [
         ("BTF", Needed, kernel.as_ref().map(drop).map_err(String::clone)),
         ("tp_btf", Needed, by_btf(TRACING, ATTACH_RAW_TP, |b| b.tracepoint("sched_switch"))),
-        ("raw_tp", Needed, taken(load_program(RAW_TRACEPOINT, ATTACH_NONE, 0))),
-        ("cgroup_device", Needed, taken(load_program(CGROUP_DEVICE, ATTACH_DEVICE, 0))),
+        ("raw_tp", Needed, taken(probe_program(RAW_TRACEPOINT, ATTACH_NONE, 0))),
+        ("cgroup_device", Needed, taken(probe_program(CGROUP_DEVICE, ATTACH_DEVICE, 0))),
         ("ring buffer", Needed, map(MapType::RingBuf)),
-        ("sched_cls", Needed, taken(load_program(SCHED_CLS, ATTACH_NONE, 0))),
-        ("cgroup_skb", Needed, taken(load_program(CGROUP_SKB, ATTACH_EGRESS, 0))),
-        ("tcx", Links, interfaces()),
-        ("sock_ops", Later, taken(load_program(SOCK_OPS, ATTACH_SOCK_OPS, 0))),
+        ("sched_cls", Needed, taken(probe_program(SCHED_CLS, ATTACH_NONE, 0))),
+        ("cgroup_skb", Needed, taken(probe_program(CGROUP_SKB, ATTACH_EGRESS, 0))),
+        ("sock_ops", Later, taken(probe_program(SOCK_OPS, ATTACH_SOCK_OPS, 0))),
         ("fentry", Later, by_btf(TRACING, ATTACH_FENTRY, |b| b.function("bpf_fentry_test1"))),
         ("lsm", Later, by_btf(LSM, ATTACH_LSM, |b| b.function("bpf_lsm_file_open"))),
         ("struct_ops", Later, map(MapType::StructOps)),
@@ -77,17 +71,6 @@ pub fn probe() -> Vec<Probe> {
         ("qdisc", Later, structure(&kernel, "bpf_struct_ops_Qdisc_ops")),
     ];
     found.into_iter().map(|(subject, purpose, result)| Probe { subject, purpose, result }).collect()
-}
-
-/// Whether programs are attached to interfaces by links: on an interface that is not there, a kernel that does not know
-/// such links says something else.
-fn interfaces() -> Result<(), String> {
-    const NOBODY: u32 = i32::MAX as u32;
-    let program = load_program(SCHED_CLS, ATTACH_NONE, 0).map_err(|e| e.to_string())?;
-    match attach(program.as_fd(), Hook::LinkIn(NOBODY)) {
-        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => Err("this kernel knows no such links".into()),
-        _ => Ok(()),
-    }
 }
 
 /// Whether the programs that zoned is about to load are there at all.
@@ -98,8 +81,8 @@ pub fn embedded() -> Result<(), EbpfError> {
     super::object::embedded().map(drop)
 }
 
-fn taken(result: io::Result<OwnedFd>) -> Result<(), String> {
-    result.map(drop).map_err(|e| e.to_string())
+fn taken(result: io::Result<()>) -> Result<(), String> {
+    result.map_err(|e| e.to_string())
 }
 
 fn map(kind: MapType) -> Result<(), String> {

@@ -2,7 +2,8 @@
 //!
 //! What an interface may send is written before its programs are attached, and these before it is switched on. Both are
 //! done again for every zone that a new daemon takes over: then programs of an older build are replaced, each at one
-//! instant, and what is missing comes back.
+//! instant, and what is missing comes back. What is forgotten of an interface is forbidden: until it is gone nothing
+//! comes from it.
 
 use std::{
     io,
@@ -59,19 +60,9 @@ impl Kernel {
         }
         let entry = Link { slot, generation, mac: link.mac, reserved: 0 };
         self.links.insert(link.number, entry, 0).map_err(EbpfError::map(names::LINKS, "write to it"))?;
-        let place = link.number.to_string();
-        for (program, hook) in
-            [(names::SENT, Hook::LinkIn(link.number)), (names::RECEIVED, Hook::LinkOut(link.number))]
-        {
-            match self.hang(zone, &place, program, hook) {
-                // Links of this kind came with Linux 6.6.
-                Err(EbpfError::Kernel { source, .. }) if source.raw_os_error() == Some(libc::EINVAL) => {
-                    let at = if program == names::SENT { clsact::In } else { clsact::Out };
-                    clsact::attach(&self.programs.join(program), &link.name, at)
-                        .map_err(EbpfError::program(program, "attach it"))?;
-                }
-                other => other?,
-            }
+        for (program, at) in [(names::SENT, clsact::In), (names::RECEIVED, clsact::Out)] {
+            clsact::attach(&self.programs.join(program), &link.name, at)
+                .map_err(EbpfError::program(program, "attach it"))?;
         }
         Ok(())
     }
@@ -96,11 +87,11 @@ impl Kernel {
         self.sockets.insert(key, 1, 0).map_err(EbpfError::map(names::SOCKETS, "write to it"))?;
         let folder = std::fs::File::open(cgroup)
             .map_err(|source| EbpfError::Cgroup { path: cgroup.into(), source })?;
-        self.hang(zone, "sockets", names::SOCKET_SENT, Hook::SocketsOut(folder.as_fd()))?;
-        self.hang(zone, "sockets", names::SOCKET_RECEIVED, Hook::SocketsIn(folder.as_fd()))
+        self.hang(zone, names::SOCKET_SENT, Hook::SocketsOut(folder.as_fd()))?;
+        self.hang(zone, names::SOCKET_RECEIVED, Hook::SocketsIn(folder.as_fd()))
     }
 
-    /// Zones for which programs are attached somewhere, with the pins that say so.
+    /// Zones whose sockets are counted, with the pins that say so.
     pub fn attached(&self) -> Result<Vec<(Uuid, PathBuf)>, EbpfError> {
         let pins = children(&self.attached, "")?;
         let of = |pin: PathBuf| {
@@ -110,11 +101,11 @@ impl Kernel {
         Ok(pins.into_iter().filter_map(of).collect())
     }
 
-    /// Attaches a program, or puts it in the place of another build's.
-    fn hang(&self, zone: Uuid, place: &str, program: &str, hook: Hook<'_>) -> Result<(), EbpfError> {
+    /// Attaches a program to a zone's group, or puts it in the place of another build's.
+    fn hang(&self, zone: Uuid, program: &str, hook: Hook<'_>) -> Result<(), EbpfError> {
         let path = self.programs.join(program);
         let current = bpf::get_pinned(&path).map_err(EbpfError::pin(&path, "open it"))?;
-        let pin = self.attached.join(format!("{zone}-{place}-{program}"));
+        let pin = self.attached.join(format!("{zone}-{program}"));
         match bpf::get_pinned(&pin) {
             Ok(link) => bpf::replace(link.as_fd(), current.as_fd())
                 .map_err(EbpfError::kernel(program, "put it in the place of an older one")),
@@ -127,7 +118,7 @@ impl Kernel {
         }
     }
 
-    /// Forgets a zone's interfaces. What was attached no longer is.
+    /// Forgets a zone's interfaces. What was attached to its group no longer is.
     pub(super) fn forget_interfaces(&mut self, zone: Uuid, slot: u32) -> Result<(), EbpfError> {
         for (owner, pin) in self.attached()? {
             if owner == zone {

@@ -5,6 +5,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
+use sha2::{Digest, Sha256};
 use tokio::time::{MissedTickBehavior, interval};
 use zoned_api::config::Mac;
 
@@ -12,6 +13,7 @@ use super::{
     Inner, Network, NetworkError, firewall,
     firewall::{Live, Scene},
     forwarding, inside,
+    links::VANISHING,
     netlink::Netlink,
     nftables,
     pool::Pools,
@@ -64,8 +66,9 @@ impl Network {
         Ok(())
     }
 
-    /// Puts the firewall into force again if somebody took it away, as one does who empties the host's whole rule set.
+    /// Sees to it that links of ended boots go, and puts the firewall into force again if somebody took it away, as one does who empties the host's whole rule set.
     fn mend(&self) -> Result<(), NetworkError> {
+        self.settle(None, Duration::ZERO)?;
         let mut inner = self.lock();
         let gone = inner.in_force.as_ref().is_some_and(|rules| !self.stands(rules));
         if inner.bridged && gone {
@@ -77,6 +80,9 @@ impl Network {
 
     /// Takes away what was made for all zones, when none is left.
     pub fn close(&self) {
+        if let Err(e) = self.settle(None, VANISHING + VANISHING) {
+            tracing::warn!("{}", crate::fault::whole(&e));
+        }
         let mut inner = self.lock();
         if !std::mem::take(&mut inner.bridged) {
             return;
@@ -103,6 +109,10 @@ impl Network {
         let links = netlink.links().map_err(NetworkError::link("look for", name.clone()))?;
         match links.into_iter().find(|link| link.name == *name) {
             Some(link) if link.alias == self.label => Ok(Some(link.index)),
+            // Whoever made it was killed before it could label it.
+            Some(link) if link.alias.is_empty() && link.mac == Some(self.bridge_mac()) => {
+                Ok(Some(link.index))
+            }
             Some(_) => Err(NetworkError::Foreign(name.clone())),
             None => Ok(None),
         }
@@ -123,12 +133,11 @@ impl Network {
         let index = match self.own_bridge(&mut netlink)? {
             Some(index) => index,
             None => {
-                netlink.add_bridge(name, bridge_mac(name)).map_err(at("make the bridge"))?;
-                let index = netlink.index(name).map_err(at("look for"))?.unwrap_or(0);
-                netlink.label(index, &self.label).map_err(at("label"))?;
-                index
+                netlink.add_bridge(name, self.bridge_mac()).map_err(at("make the bridge"))?;
+                netlink.index(name).map_err(at("look for"))?.unwrap_or(0)
             }
         };
+        netlink.label(index, &self.label).map_err(at("label"))?;
         inside::prepare_ipv6(name);
         for address in pools.gateways().into_iter().filter(|gateway| inside::usable(gateway.addr())) {
             netlink.add_address(index, address).map_err(at("give an address to"))?;
@@ -159,6 +168,14 @@ impl Network {
         Ok(())
     }
 
+    /// The bridge's hardware address: of this daemon's state folder, and the same whatever its ports are.
+    fn bridge_mac(&self) -> Mac {
+        let digest = Sha256::new().chain_update(&self.label).chain_update(&self.settings.bridge).finalize();
+        let mut mac = [2, 0x7a, 0, 0, 0, 0];
+        mac.iter_mut().skip(2).zip(digest).for_each(|(byte, random)| *byte = random);
+        Mac(mac)
+    }
+
     /// Whether the table is still the one that was made.
     fn stands(&self, rules: &InForce) -> bool {
         self.table() == Some(rules.table)
@@ -181,11 +198,4 @@ pub async fn watch(host: Arc<Host>) {
             tracing::error!("{}", crate::fault::whole(&e));
         }
     }
-}
-
-/// One that does not change with the bridge's ports.
-fn bridge_mac(name: &str) -> Mac {
-    let mut mac = [2, 0x7a, 0, 0, 0, 0];
-    name.bytes().enumerate().for_each(|(i, byte)| mac[2 + i % 4] ^= byte.rotate_left(i as u32 / 4));
-    Mac(mac)
 }

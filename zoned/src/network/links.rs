@@ -29,8 +29,8 @@ use crate::{
     },
 };
 
-/// How long the kernel may take to remove the links of a namespace that is gone; it takes 20 ms.
-const VANISHING: Duration = Duration::from_millis(300);
+/// How long the kernel may take to remove the links of a namespace that is gone; it takes 20 to 60 ms.
+pub(super) const VANISHING: Duration = Duration::from_millis(300);
 
 impl Network {
     /// Gives a zone its interfaces. Right also where some of it was done before.
@@ -42,6 +42,8 @@ impl Network {
         metering: &Metering,
     ) -> Result<(), NetworkError> {
         self.prepare(zone, plan)?;
+        // Those of an earlier boot have the same addresses.
+        self.settle(Some(zone.uuid), VANISHING)?;
         let namespace = inside::open(first, &zone.tag())?;
         let mut netlink = Netlink::open().map_err(NetworkError::link("open", "a netlink socket"))?;
         for interface in &plan.interfaces {
@@ -131,27 +133,53 @@ impl Network {
         Ok(())
     }
 
-    /// Takes a zone's network away, by its names alone. Returns what could not be.
+    /// Takes a zone's network away. Its links go with its namespace, which the kernel takes apart in its own time: nothing
+    /// is to come from them any more (see [`Metering::release`]). Returns what could not be.
     pub fn down(&self, zone: &Identity) -> Vec<String> {
-        let mut problems = Vec::new();
-        {
-            let mut inner = self.lock();
-            let was = inner.live.remove(&zone.uuid);
-            if was.is_some()
-                && inner.bridged
-                && let Err(e) = self.enforce(&mut inner)
-            {
-                problems.push(crate::fault::whole(&e));
+        let mut inner = self.lock();
+        inner.vanishing.push((zone.clone(), Instant::now()));
+        let was = inner.live.remove(&zone.uuid);
+        if was.is_none() || !inner.bridged {
+            return Vec::new();
+        }
+        self.enforce(&mut inner).err().map(|e| crate::fault::whole(&e)).into_iter().collect()
+    }
+
+    /// Waits until the links of boots that have ended are gone, of one zone or of all; deletes those that stay longer.
+    pub(super) fn settle(&self, zone: Option<Uuid>, patience: Duration) -> Result<(), NetworkError> {
+        let begun = Instant::now();
+        loop {
+            let waits = |ended: &Identity| zone.is_none_or(|zone| zone == ended.uuid);
+            let mut ended = self.lock().vanishing.clone();
+            ended.retain(|(ended, _)| waits(ended));
+            if ended.is_empty() {
+                return Ok(());
             }
+            let at = |doing| NetworkError::link(doing, "a zone that has ended");
+            let mut netlink = Netlink::open().map_err(at("look for the links of"))?;
+            let links = netlink.links().map_err(at("look for the links of"))?;
+            for (identity, since) in ended {
+                let left: Vec<&Link> = links.iter().filter(|link| is_of(link, &identity)).collect();
+                if !left.is_empty() && since.elapsed() < VANISHING {
+                    continue;
+                }
+                left.iter()
+                    .try_for_each(|link| netlink.delete(link.index))
+                    .map_err(at("remove a link of"))?;
+                self.lock().vanishing.retain(|(other, _)| other.tag() != identity.tag());
+            }
+            if begun.elapsed() >= patience {
+                return Ok(());
+            }
+            thread::sleep(Duration::from_millis(1));
         }
-        if let Err(e) = vanish(zone) {
-            problems.push(format!("network: links of {} cannot be removed: {e}", zone.tag()));
-        }
-        problems
     }
 
     /// Links that belong to no boot that lives. `zones` are all zones, `boots` the tags of boots.
     pub fn leftovers(&self, zones: &BTreeSet<Uuid>, boots: &BTreeSet<String>) -> Vec<Leftover> {
+        if let Err(e) = self.settle(None, VANISHING + VANISHING) {
+            tracing::warn!("{}", crate::fault::whole(&e));
+        }
         let links = Netlink::open().and_then(|mut netlink| netlink.links()).unwrap_or_default();
         let ours = |link: &&Link| link.name == self.settings.bridge && link.alias == self.label;
         let bridge = links.iter().find(ours).map(|link| link.index);
@@ -177,24 +205,10 @@ fn guarded(interface: &Interface, number: u32) -> Guarded {
     Guarded { number, name: interface.link.clone(), mac: interface.mac.0, addresses }
 }
 
-/// Waits until the links of a boot are gone with their namespace; deletes those that stay.
-fn vanish(zone: &Identity) -> io::Result<()> {
-    let names: BTreeSet<String> = (0..MAX_INTERFACES).map(|place| link_name(zone, place)).collect();
-    let tag = zone.tag();
-    // A name is only a part of the tag; one that was not switched on yet bears none.
-    let ours = |link: &Link| names.contains(&link.name) && (link.alias.is_empty() || link.alias == tag);
-    let mut netlink = Netlink::open()?;
-    let deadline = Instant::now() + VANISHING;
-    loop {
-        let left: Vec<Link> = netlink.links()?.into_iter().filter(ours).collect();
-        if left.is_empty() {
-            return Ok(());
-        }
-        if Instant::now() > deadline {
-            return left.iter().try_for_each(|link| netlink.delete(link.index));
-        }
-        thread::sleep(Duration::from_millis(2));
-    }
+/// Whether a link is one of a boot. A name is only a part of the tag; one that was not switched on yet bears none.
+fn is_of(link: &Link, zone: &Identity) -> bool {
+    let named = (0..MAX_INTERFACES).any(|place| link_name(zone, place) == link.name);
+    named && (link.alias.is_empty() || link.alias == zone.tag())
 }
 
 fn uuid_of(alias: &str) -> Option<Uuid> {

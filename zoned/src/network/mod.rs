@@ -27,6 +27,7 @@ use std::{
     net::IpAddr,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
 use ipnet::{Ipv4Net, Ipv6Net};
@@ -87,6 +88,8 @@ struct Inner {
     pools: Option<Pools>,
     /// The bridge is there.
     bridged: bool,
+    /// Boots that have ended, and when: their links may be there still.
+    vanishing: Vec<(Identity, Instant)>,
     /// The firewall as it was made last.
     in_force: Option<InForce>,
 }

@@ -41,6 +41,8 @@ pub struct Link {
     pub name: String,
     /// Alias, free text.
     pub alias: String,
+    /// Hardware address, where it has one of Ethernet's.
+    pub mac: Option<Mac>,
     /// Number of the bridge it is a port of.
     pub master: Option<u32>,
 }
@@ -283,6 +285,7 @@ fn as_link(message: RouteNetlinkMessage) -> Option<Link> {
         match attribute {
             LinkAttribute::IfName(name) => link.name = name,
             LinkAttribute::IfAlias(alias) => link.alias = alias,
+            LinkAttribute::Address(bytes) => link.mac = <[u8; 6]>::try_from(bytes).ok().map(Mac),
             LinkAttribute::Controller(master) => link.master = Some(master),
             _ => {}
         }

@@ -90,7 +90,6 @@ async fn end_monitor(work: &Work, uuid: Uuid) {
 /// Removes what the kernel holds for a boot without processes. Returns what could not be.
 fn clear(host: &Host, zone: &Identity) -> Vec<String> {
     host.limits.end(host, &zone.uuid);
-    // Its links are guarded for as long as they are there.
     let network = host.network.down(zone);
     let metering = host.metering.release(&zone.uuid).err().map(|e| format!("metering: {e}"));
     let groups = host.tree.remove(&zone.tag());

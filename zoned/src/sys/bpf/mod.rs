@@ -104,7 +104,7 @@ struct LinkCreate {
     flags: u32,
 }
 
-/// Where a program is attached; a number of an interface is one in the caller's network namespace.
+/// Where a program is attached.
 #[derive(Clone, Copy, Debug)]
 pub enum Hook<'a> {
     /// What the processes below a cgroup2 folder open and make of device nodes (Linux 5.7 for links to cgroups).
@@ -113,24 +113,19 @@ pub enum Hook<'a> {
     SocketsIn(BorrowedFd<'a>),
     /// What they send.
     SocketsOut(BorrowedFd<'a>),
-    /// What an interface receives (Linux 6.6, EINVAL before).
-    LinkIn(u32),
-    /// What it sends (likewise).
-    LinkOut(u32),
 }
 
 /// Attaches a program beside those that are there. It stays attached until the link is closed and not pinned, or what it
 /// is attached to is removed.
 pub fn attach(program: BorrowedFd<'_>, hook: Hook<'_>) -> io::Result<OwnedFd> {
     // Numbers of `enum bpf_attach_type`.
-    let (target_fd, attach_type) = match hook {
-        Hook::SocketsIn(cgroup) => (cgroup.as_raw_fd() as u32, 0),
-        Hook::SocketsOut(cgroup) => (cgroup.as_raw_fd() as u32, 1),
-        Hook::Devices(cgroup) => (cgroup.as_raw_fd() as u32, 6),
-        Hook::LinkIn(number) => (number, 46),
-        Hook::LinkOut(number) => (number, 47),
+    let (cgroup, attach_type) = match hook {
+        Hook::SocketsIn(cgroup) => (cgroup, 0),
+        Hook::SocketsOut(cgroup) => (cgroup, 1),
+        Hook::Devices(cgroup) => (cgroup, 6),
     };
-    let mut attr = LinkCreate { prog_fd: program.as_raw_fd() as u32, target_fd, attach_type, flags: 0 };
+    let (prog_fd, target_fd) = (program.as_raw_fd() as u32, cgroup.as_raw_fd() as u32);
+    let mut attr = LinkCreate { prog_fd, target_fd, attach_type, flags: 0 };
     // SAFETY: no addresses in it.
     unsafe { bpf(LINK_CREATE, &mut attr) }.map(owned)
 }
@@ -229,8 +224,8 @@ struct ProgLoad {
     reserved: u32,
 }
 
-/// Loads `return 0` as a program of a type: whether this kernel takes such programs at all.
-pub fn load_program(prog_type: u32, expected_attach_type: u32, attach_btf_id: u32) -> io::Result<OwnedFd> {
+/// Loads `return 0` as a program of a type and drops it: whether this kernel takes such programs at all.
+pub fn probe_program(prog_type: u32, expected_attach_type: u32, attach_btf_id: u32) -> io::Result<()> {
     const RETURN_0: [u64; 2] = [0x0000_0000_0000_00b7, 0x0000_0000_0000_0095];
     let mut attr = ProgLoad {
         prog_type,
@@ -242,5 +237,5 @@ pub fn load_program(prog_type: u32, expected_attach_type: u32, attach_btf_id: u3
         ..ProgLoad::default()
     };
     // SAFETY: instructions and licence are constants that outlive the call.
-    unsafe { bpf(PROG_LOAD, &mut attr) }.map(owned)
+    unsafe { bpf(PROG_LOAD, &mut attr) }.map(|fd| drop(owned(fd)))
 }
