@@ -71,3 +71,41 @@ fn systemd_reboots_and_powers_off_from_inside() {
     assert_eq!(ctx.info("full")["last_exit"]["how"], "powered-off");
     ctx.finish();
 }
+
+#[test]
+fn systemd_says_itself_when_the_zone_is_online() {
+    let mut ctx = TestCtx::new();
+    ctx.create(&format!("zone: full\nbrand: debian\n{DEBIAN}")).ok();
+    ctx.ok(&["install", "full"]);
+    let began = Instant::now();
+    let said = ctx.ok(&["boot", "--wait", "full"]);
+    println!("{} after {:?}", said.trim(), began.elapsed());
+    assert!(said.starts_with("zone full: running (online "), "{said}");
+    // It is up, and not merely there.
+    assert_eq!(ctx.ok(&["exec", "full", "--", "systemctl", "is-system-running"]), "running\n");
+    // The word is its alone: what it starts, and what comes in, has no such socket.
+    let told = "grep -lz '^NOTIFY_SOCKET=/run/host/' /proc/[0-9]*/environ 2>/dev/null";
+    assert_eq!(ctx.sh("full", told).stdout, "/proc/1/environ\n");
+    // A boot that does not come to its end is waited for, by the next daemon too.
+    let unit = "[Unit]\\nDefaultDependencies=no\\nBefore=sysinit.target\\n[Service]\\nType=oneshot\\n\
+                ExecStart=/bin/sh -c \"until [ -e /go ]; do sleep 0.05; done\"\\n[Install]\\nWantedBy=sysinit.target\\n";
+    ctx.sh("full", &format!("printf '{unit}' > /etc/systemd/system/held.service && systemctl enable held"))
+        .ok();
+    ctx.zonectl(&["reboot", "--wait", "--timeout", "3", "full"])
+        .refuses(1, "zone full: running, but not online after 3 s: it has not said READY=1 by sd_notify(3)");
+    ctx.kill_daemon();
+    ctx.start_daemon();
+    ctx.zonectl(&["boot", "--wait", "--timeout", "1", "full"]).refuses(1, "not online after 1 s");
+    ctx.sh("full", "touch /go").ok();
+    ctx.ok(&["boot", "--wait", "full"]);
+    let online = ctx.info("full")["online_ms"].clone();
+    ctx.kill_daemon();
+    ctx.start_daemon();
+    assert_eq!(ctx.info("full")["online_ms"], online);
+    // Told that nothing is to be waited for, nothing is.
+    ctx.ok(&["set", "full", "online.notify=false"]);
+    let said = ctx.ok(&["reboot", "--wait", "full"]);
+    assert!(said.contains("it is online as soon as it runs"), "{said}");
+    ctx.sh("full", "[ ! -e /run/host/notify ]").ok();
+    ctx.finish();
+}

@@ -181,7 +181,7 @@ fn verify_fills_in_defaults_and_the_schema_knows_every_key() {
     assert_eq!(run_with(ctx.command(&["verify", "-"]), filled.as_bytes()).ok(), filled);
     let schema: serde_json::Value = serde_json::from_str(&ctx.ok(&["schema"])).unwrap();
     let keys = schema["properties"].as_object().unwrap();
-    let known = "zone brand autoboot order after hostname root fs device net resolver limitpriv cpu memory tasks io process";
+    let known = "zone brand autoboot order after online hostname root fs device net resolver limitpriv cpu memory tasks io process";
     assert_eq!(keys.len(), known.split(' ').count(), "{keys:?}");
     assert!(known.split(' ').all(|key| keys.contains_key(key)), "{keys:?}");
     assert_eq!(schema["additionalProperties"], false);

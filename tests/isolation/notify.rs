@@ -134,13 +134,18 @@ fn a_descriptor_that_lingers_holds_up_no_more_than_the_listener() {
     silent(&ctx);
     let script = r#"
         use IO::Handle;
-        socket(my $l, AF_INET, SOCK_STREAM, 0); bind($l, pack_sockaddr_in(0, INADDR_LOOPBACK)); listen($l, 1);
-        socket(my $c, AF_INET, SOCK_STREAM, 0); connect($c, getsockname $l); accept(my $a, $l);
-        $c->blocking(0); 1 while syswrite $c, "x" x 65536;
-        setsockopt($c, SOL_SOCKET, SO_LINGER, pack "l l", 1, 600);
-        print pass("READY=1", fileno $c);
-        close STDOUT;
-        close $c;
+        for (1 .. 20) {
+            if (fork) { select undef, undef, undef, 0.1; next }
+            socket(my $l, AF_INET, SOCK_STREAM, 0); bind($l, pack_sockaddr_in(0, INADDR_LOOPBACK)); listen($l, 1);
+            socket(my $c, AF_INET, SOCK_STREAM, 0); connect($c, getsockname $l); accept(my $a, $l);
+            $c->blocking(0); 1 while syswrite $c, "x" x 65536;
+            setsockopt($c, SOL_SOCKET, SO_LINGER, pack "l l", 1, 600);
+            # Behind some others, so that it is closed here before it is taken there.
+            say_("x") for 1 .. 5;
+            pass("READY=1", fileno $c);
+            close $c;
+            sleep 600;
+        }
         sleep 600;
     "#;
     std::thread::scope(|scope| {

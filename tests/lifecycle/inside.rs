@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use zone_tests::{TestCtx, wait};
+use serde_json::json;
+use zone_tests::{TestCtx, speaker, wait};
 
 use super::states::{groups, init, log};
 
@@ -132,5 +133,48 @@ fn zones_boot_by_themselves_in_order_once_in_the_hosts_life() {
     ctx.start_daemon();
     ctx.ok(&["exec", "web", "true"]);
     assert_eq!((ctx.state("db").as_str(), boots(&ctx).len()), ("installed", 0));
+    ctx.finish();
+}
+
+#[test]
+fn a_zone_boots_after_those_it_waits_for_are_online_or_should_have_been() {
+    let mut ctx = TestCtx::new();
+    let online = |timeout| json!({ "autoboot": true, "online": { "notify": true, "timeout": timeout } });
+    ctx.create(&speaker("db", online(600))).ok();
+    ctx.create(&speaker("never", online(1))).ok();
+    ctx.create("zone: web\nautoboot: true\nafter: [db, absent]").ok();
+    ctx.create("zone: proxy\nautoboot: true\nafter: [web]").ok();
+    ctx.create("zone: late\nautoboot: true\nafter: [never]").ok();
+    ctx.create("zone: other\nautoboot: true\norder: 9").ok();
+    for zone in ["db", "never", "web", "proxy", "late", "other"] {
+        ctx.ok(&["install", zone]);
+    }
+    restart_host(&mut ctx);
+    // Nobody else is held up, and nobody for longer than was said.
+    ctx.wait_state("other", "running");
+    ctx.wait_state("late", "running");
+    assert!(
+        ctx.log()
+            .contains("boots without what it comes after: zone never: running, but not online after 1 s")
+    );
+    assert_eq!([ctx.state("web"), ctx.state("proxy")], ["installed", "installed"]);
+    // The next daemon goes on, and boots nothing that was halted meanwhile.
+    ctx.ok(&["halt", "other"]);
+    ctx.kill_daemon();
+    ctx.start_daemon();
+    ctx.ok(&["exec", "db", "true"]);
+    assert_eq!([ctx.state("web"), ctx.state("proxy")], ["installed", "installed"]);
+    ctx.say("db", "READY=1");
+    ctx.wait_state("proxy", "running");
+    assert_eq!(
+        (boots(&ctx), ctx.state("other").as_str()),
+        (vec!["web".to_owned(), "proxy".into()], "installed")
+    );
+    // All has been done.
+    ctx.ok(&["halt", "web"]);
+    ctx.stop_daemon();
+    ctx.start_daemon();
+    ctx.ok(&["exec", "db", "true"]);
+    assert_eq!(ctx.state("web"), "installed");
     ctx.finish();
 }

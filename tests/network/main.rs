@@ -5,6 +5,7 @@ mod addresses;
 mod image;
 mod metering;
 mod modes;
+mod online;
 mod outside;
 mod refused;
 mod scene;

@@ -172,6 +172,12 @@ mod tests {
             text.contains("last exit  init was killed by signal 9\nconfiguration\n  zone: web\n"),
             "{text}"
         );
+        assert!(!text.contains("\nonline "), "{text}");
+        (info.booted_ms, info.awaits) = (Some(5_000), Some("it has not said \x1b".into()));
+        let not_yet = describe(&info, 0).unwrap();
+        assert!(not_yet.contains("\nonline     not yet: it has not said \\u{1b}\n"), "{not_yet}");
+        (info.online_ms, info.awaits) = (Some(6_260), None);
+        assert!(describe(&info, 0).unwrap().contains("\nonline     after 1.3s\n"));
         info.network = vec![Interface {
             name: "net0".into(),
             mode: NetMode::Bridge,

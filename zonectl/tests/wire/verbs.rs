@@ -110,8 +110,10 @@ fn nothing_is_lost_without_a_yes() {
 /// Starts a verb of which the daemon tells one step and no end, interrupts it there, and returns what it says.
 fn interrupted(args: &[&str]) -> String {
     let (tell, asked) = mpsc::channel();
+    let waits = args.contains(&"--wait");
     let daemon = Daemon::new(move |method, _| match method {
-        Method::Install { .. } | Method::Do { .. } | Method::Shutdown { .. } => {
+        Method::Do { .. } if waits => done(State::Running),
+        Method::Install { .. } | Method::Do { .. } | Method::Shutdown { .. } | Method::Wait { .. } => {
             tell.send(()).unwrap();
             Answer::Unfinished(Reply::Progress { step: "at it".into(), amount: None })
         }
@@ -143,6 +145,45 @@ fn an_interrupted_wait_says_that_the_work_goes_on() {
     let err = interrupted(&["shutdown", "web"]);
     assert!(err.contains("shutdown of zone web goes on") && err.contains("`zonectl halt web`"), "{err}");
     assert!(!interrupted(&["halt", "web"]).contains("breaks it off"));
+    let err = interrupted(&["boot", "--wait", "a", "b", "--quiet"]);
+    assert!(err.contains("boot of zones a, b goes on in zoned\n"), "{err}");
+}
+
+#[test]
+fn zones_that_are_waited_for_are_reported_when_they_are_online() {
+    let daemon = Daemon::new(|method, _| match method {
+        Method::Do { zone, verb: Verb::Boot | Verb::Reboot, .. } if zone == "bad" => {
+            Answer::Error(ApiError::failed("zone bad: cannot boot: no root", None))
+        }
+        Method::Do { verb: Verb::Boot | Verb::Reboot, .. } => {
+            let note = Some("it is running already".into());
+            reply(Reply::Done { state: Some(State::Running), note })
+        }
+        Method::Wait { zone, timeout } if zone == "slow" => {
+            let step = Reply::Progress { step: "waiting to be \x1b[5monline".into(), amount: None };
+            let note = Some(format!("online {timeout:?}"));
+            Answer::Replies(vec![step, Reply::Done { state: Some(State::Running), note }], Vec::new())
+        }
+        Method::Wait { zone, timeout: Some(7) } => {
+            Answer::Error(ApiError::failed(format!("zone {zone}: running, but not online after 7 s"), None))
+        }
+        other => unreachable!("{other:?}"),
+    });
+    let (out, err, code) = told(&daemon.run(&["boot", "--wait", "--timeout", "7", "slow", "bad", "late"]));
+    assert_eq!(out, "zone slow: running (it is running already; online Some(7))\n");
+    assert_eq!(
+        err,
+        "zonectl: zone bad: cannot boot: no root\nzone slow: waiting to be \\u{1b}[5monline\n\
+         zonectl: zone late: running, but not online after 7 s\n"
+    );
+    assert_eq!(code, Some(1));
+    let (out, err, code) = told(&daemon.run(&["reboot", "-w", "slow", "-q"]));
+    assert_eq!((out.as_str(), err.as_str(), code), ("", "", Some(0)));
+    // Without it nobody is asked to wait.
+    let (out, _, code) = told(&daemon.run(&["boot", "slow"]));
+    assert_eq!((out.as_str(), code), ("zone slow: running (it is running already)\n", Some(0)));
+    let (_, err, code) = told(&daemon.run(&["boot", "slow", "--timeout", "7"]));
+    assert!(code == Some(2) && err.contains("--wait"), "{err}");
 }
 
 #[test]

@@ -280,6 +280,17 @@ mod tests {
     }
 
     #[test]
+    fn only_a_program_that_is_heard_gets_the_socket() {
+        let image = "zone: a\nroot: { image: debian:bookworm }";
+        let env = |yaml: &str| made(yaml).unwrap().program_env();
+        assert_eq!(env(image)["NOTIFY_SOCKET"], "/run/host/notify");
+        assert!(!env("zone: a").contains_key("NOTIFY_SOCKET"));
+        assert!(!env(&format!("{image}\nonline: {{ notify: false }}")).contains_key("NOTIFY_SOCKET"));
+        let plan = made(image).unwrap();
+        assert!(!plan.process.env.contains_key("NOTIFY_SOCKET"), "what exec runs begins with it");
+    }
+
+    #[test]
     fn limits_never_exceed_the_hosts() {
         let plan = made("zone: a").unwrap();
         assert!(plan.process.rlimits.contains(&(libc::RLIMIT_NOFILE, 1024, 2000)));
