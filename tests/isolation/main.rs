@@ -19,6 +19,7 @@ mod kernel;
 mod kernel_files;
 mod mounts;
 mod network;
+mod notify;
 mod planted;
 mod processes;
 mod shell;

@@ -6,6 +6,7 @@ mod exec;
 mod inside;
 mod monitor;
 mod moves;
+mod online;
 mod pause;
 mod persistence;
 mod races;

@@ -44,6 +44,7 @@ struct Verdict {
     ebpf: bool,
     test: bool,
     bench: bool,
+    vm: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -78,10 +79,14 @@ fn examine() -> Report {
     let test =
         group(Group::Test, "packages to test with", "every integration test has what it looks through");
     let bench = group(Group::Bench, "packages to bench with", "`bench boot` has its peers");
+    let vm = group(Group::Vm, "packages for virtual machines", "`vm` boots other kernels");
     findings.extend([component("fmt", "rustfmt"), component("clippy", "clippy"), root()]);
     let ebpf = toolchain && linker;
     let runs = build && ebpf && run && setup::is_root();
-    Report { findings, verdict: Verdict { build, ebpf, test: runs && test, bench: runs && bench } }
+    Report {
+        findings,
+        verdict: Verdict { build, ebpf, test: runs && test, bench: runs && bench, vm: build && ebpf && vm },
+    }
 }
 
 fn toolchains() -> (Vec<Finding>, bool) {
@@ -168,16 +173,17 @@ fn print(report: &Report) {
         table.add_row([mark, &finding.what, &finding.found, finding.means]);
     }
     println!("{table}\n");
-    let Verdict { build, ebpf, test, bench } = report.verdict;
+    let Verdict { build, ebpf, test, bench, vm } = report.verdict;
     for (able, what) in [
         (build, "compile the host's binaries"),
         (ebpf, "build the eBPF programs"),
         (test, "run every test"),
         (bench, "measure against the peers"),
+        (vm, "run tests on other kernels"),
     ] {
         println!("{} {what}", if able { "can   " } else { "cannot" });
     }
-    if !(build && ebpf && test && bench) {
+    if !(build && ebpf && test && bench && vm) {
         println!("\n`cargo xtask setup`, as root, installs what is missing");
     }
 }

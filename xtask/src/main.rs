@@ -18,9 +18,11 @@ mod netns;
 mod packages;
 mod progress;
 mod setup;
+mod stages;
 mod tally;
 mod test;
 mod toolchain;
+mod vm;
 mod workspace;
 
 use clap::{Parser, Subcommand};
@@ -45,6 +47,8 @@ enum Verb {
     Build(build::Args),
     /// Run the unit tests and the integration tests
     Test(test::Args),
+    /// Run commands and tests on another kernel, in a virtual machine
+    Vm(vm::Args),
     /// Check formatting and run clippy, the eBPF programs included
     Lint,
     /// Check dependencies: bans, licences, sources
@@ -62,6 +66,8 @@ fn main() -> ExitCode {
         Verb::Ebpf(args) => ebpf::run(&args),
         Verb::Build(args) => build::run(&args),
         Verb::Test(args) => test::run(&args),
+        // A command's status is passed on.
+        Verb::Vm(args) => return vm::run(args),
         Verb::Lint => lint::run(),
         Verb::Deny => deny::run(),
         Verb::Demo => demo::run(),

@@ -37,6 +37,11 @@ pub(crate) enum Group {
     Test,
     /// What the daemon is measured against.
     Bench,
+    /// What boots another kernel.
+    Vm,
+    /// What the root of that other kernel has beside what the daemon calls and the tests look through; not for this
+    /// machine.
+    Guest,
 }
 
 impl Group {
@@ -81,6 +86,18 @@ impl Group {
             package("runc", "a peer in `bench boot`"),
             package("systemd-container", "systemd-nspawn, a peer in `bench boot`"),
         ];
+        const VM: &[Package] = &[
+            package("qemu-system-x86", "the machine that another kernel runs on"),
+            package("kmod", "lists what a kernel's modules are for"),
+            package("mmdebstrap", "makes the root of that machine"),
+            package("debian-archive-keyring", "what is downloaded is checked against it"),
+            package("e2fsprogs", "makes the disks of that machine"),
+        ];
+        const GUEST: &[Package] = &[
+            package("systemd-sysv", "the init"),
+            package("kmod", "loads modules when the kernel asks for them"),
+            package("procps", "a look around, in a shell there"),
+        ];
         match self {
             Self::Build => BUILD,
             Self::Linker => LINKER,
@@ -90,6 +107,8 @@ impl Group {
             Self::Demo => DEMO,
             Self::Test => TEST,
             Self::Bench => BENCH,
+            Self::Vm => VM,
+            Self::Guest => GUEST,
         }
     }
 }

@@ -27,9 +27,11 @@ pub(crate) enum Purpose {
     Demo,
     Test,
     Bench,
+    Vm,
 }
 
-const EVERYTHING: &[Purpose] = &[Purpose::Build, Purpose::Lint, Purpose::Demo, Purpose::Test, Purpose::Bench];
+const EVERYTHING: &[Purpose] =
+    &[Purpose::Build, Purpose::Lint, Purpose::Demo, Purpose::Test, Purpose::Bench, Purpose::Vm];
 
 /// What is missing on this machine.
 #[derive(Debug, Default)]
@@ -104,6 +106,7 @@ fn look(purposes: &[Purpose]) -> Result<Missing> {
             Purpose::Demo => groups.extend([Group::Run, Group::Demo]),
             Purpose::Test => groups.extend([Group::Run, Group::Test]),
             Purpose::Bench => groups.extend([Group::Run, Group::Bench]),
+            Purpose::Vm => groups.push(Group::Vm),
         }
     }
     let mut wanted: Vec<Package> = Vec::new();

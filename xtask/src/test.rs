@@ -5,17 +5,17 @@
 
 use crate::{
     build::{self, Profile},
-    progress::seconds,
     setup::{self, Purpose},
-    tally::{Reader, Tally},
+    stages::{Stage, conclude},
+    tally::Reader,
     workspace,
 };
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use std::{
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 /// The package that holds the integration tests.
@@ -34,17 +34,6 @@ pub(crate) struct Args {
     libtest: Vec<String>,
 }
 
-/// A part of the run, with what came of it.
-struct Stage {
-    name: &'static str,
-    took: Duration,
-    tally: Tally,
-    /// Tests that were skipped, with the reason.
-    skipped: Vec<String>,
-    /// Some test program failed, crashed, or did not compile.
-    broken: bool,
-}
-
 pub(crate) fn run(args: &Args) -> Result<()> {
     let mut stages = Vec::new();
     let binaries = prepare(&mut stages)?;
@@ -61,15 +50,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 /// Set-up and build, timed; the folder of the binaries.
 fn prepare(stages: &mut Vec<Stage>) -> Result<PathBuf> {
-    let mut timed = |name, begun: Instant| {
-        stages.push(Stage {
-            name,
-            took: begun.elapsed(),
-            tally: Tally::default(),
-            skipped: Vec::new(),
-            broken: false,
-        });
-    };
+    let mut timed = |name, begun: Instant| stages.push(Stage::passed(name, begun.elapsed()));
     let begun = Instant::now();
     setup::ensure(&[Purpose::Build, Purpose::Test])?;
     timed("set-up", begun);
@@ -118,28 +99,5 @@ fn stage(name: &'static str, cargo: &mut Command) -> Result<Stage> {
         }
     }
     let broken = !child.wait()?.success();
-    let Reader { tally, skipped, .. } = reader;
-    Ok(Stage { name, took: begun.elapsed(), tally, skipped, broken })
-}
-
-fn conclude(stages: &[Stage]) -> Result<()> {
-    println!("\n== summary");
-    let mut sum = Tally::default();
-    for stage in stages {
-        let Stage { name, took, tally, skipped, broken } = stage;
-        sum += *tally;
-        // A program that crashed or did not compile has printed no result line.
-        let note =
-            if *broken && tally.failed == 0 { ", and a test program did not run to its end" } else { "" };
-        match *tally == Tally::default() && !broken {
-            true => println!("{name:<18} {:>8}", seconds(*took)),
-            false => println!("{name:<18} {:>8}  {tally}{note}", seconds(*took)),
-        }
-        skipped.iter().for_each(|test| println!("    skipped: {test}"));
-    }
-    println!("{sum}");
-    if stages.iter().any(|stage| stage.broken) {
-        bail!("tests failed");
-    }
-    Ok(())
+    Ok(Stage::new(name, begun.elapsed(), reader, broken))
 }

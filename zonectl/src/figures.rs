@@ -43,6 +43,10 @@ pub(crate) struct Rates {
     pub(crate) sent_per_s: Option<f64>,
     /// Packets sent that were not the zone's to send, a second.
     pub(crate) dropped_per_s: Option<f64>,
+    /// Used of its disk at the end of the interval, bytes.
+    pub(crate) disk_bytes: Option<u64>,
+    /// Files, folders and links at the end of the interval.
+    pub(crate) inodes: Option<u64>,
     /// What it may take of the CPUs.
     pub(crate) entitlement: Option<Entitlement>,
     /// Forks a second.
@@ -90,6 +94,8 @@ impl Rates {
             received_per_s: passed(|net| net.received.total.bytes),
             sent_per_s: passed(|net| net.sent.total.bytes),
             dropped_per_s: passed(|net| net.dropped.values().sum()),
+            disk_bytes: new.disk.as_ref().map(|disk| disk.used_bytes),
+            inodes: new.disk.as_ref().map(|disk| disk.used_inodes),
             entitlement: new.entitlement.clone(),
             forks_per_s: rate(new.processes.forks, processes.forks),
             execs_per_s: rate(new.processes.execs, processes.execs),
@@ -116,12 +122,13 @@ pub(crate) fn percentile(buckets: &[u64], percent: u64) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use zoned_api::stat::DiskStat;
+
     use super::*;
 
     fn reading(at_s: u64, usage_ms: u64, forks: u64) -> ZoneStat {
         ZoneStat {
             zone: "web".into(),
-            state: None,
             at_ns: at_s * 1_000_000_000,
             cpu: CpuStat {
                 usage_ns: usage_ms * 1_000_000,
@@ -132,10 +139,9 @@ mod tests {
                 ..CpuStat::default()
             },
             processes: ProcessStat { tasks: Some(4), forks, ..ProcessStat::default() },
-            memory: None,
             io: Some(IoStat { read_bytes: usage_ms << 10, written_bytes: 0 }),
-            net: None,
-            entitlement: None,
+            disk: Some(DiskStat { used_bytes: usage_ms, ..DiskStat::default() }),
+            ..ZoneStat::default()
         }
     }
 
@@ -146,6 +152,7 @@ mod tests {
         assert_eq!((rates.cgroup_cores, rates.forks_per_s, rates.waiting), (Some(1.5), 1.0, 0.75));
         assert_eq!((rates.wait_p50_us, rates.tasks), (Some(2), Some(4)));
         assert_eq!((rates.read_per_s, rates.memory_bytes), (Some(1500.0 * 1024.0), None));
+        assert_eq!((rates.disk_bytes, rates.inodes), (Some(7000), Some(0)));
         assert_eq!(Rates::between(&reading(10, 0, 0), &reading(10, 0, 0), 2), None);
     }
 

@@ -24,8 +24,8 @@ use zoned_api::{
 
 use crate::{
     ebpf::{
-        self, Access, DeviceKind, DeviceRule, EbpfError, Guarded, Interfaces, Kernel, Process, ProcessEvent,
-        Protocol, Reason, STANDARD_DEVICES, Traffic,
+        self, Access, DeviceKind, DeviceRule, EbpfError, Guarded, Interfaces, Kernel, Probe, Process,
+        ProcessEvent, Protocol, Purpose, Reason, STANDARD_DEVICES, Traffic,
     },
     events::escape,
     fault::{failed, whole},
@@ -127,24 +127,27 @@ impl Metering {
         Ok(all.iter().map(|figures| (figures.zone, convert(figures))).collect())
     }
 
-    /// What this kernel takes of eBPF. The first five are what nothing works without.
+    /// What this kernel takes of eBPF.
     pub fn probes() -> Vec<Finding> {
-        let finding = |(at, (subject, result)): (usize, (&str, Result<(), String>))| {
-            let needed = at < 5;
+        let finding = |Probe { subject, purpose, result }: Probe| {
             let (verdict, found) = match result {
                 Ok(()) => (Verdict::Good, "loads".to_owned()),
-                Err(e) if needed => (Verdict::Missing, e),
+                Err(e) if purpose == Purpose::Needed => (Verdict::Missing, e),
                 Err(e) => (Verdict::Limited, e),
             };
-            let meaning = match (needed, verdict) {
-                (true, Verdict::Good) => "metering, device policy and process events work",
-                (true, _) => "zoned cannot start: it meters every zone",
-                (false, Verdict::Good) => "not used by this build yet",
-                (false, _) => "not used by this build yet, and will not be on this host",
+            let meaning = match (purpose, verdict) {
+                (Purpose::Needed, Verdict::Good) => {
+                    "metering, device policy, process events, guarded links work"
+                }
+                (Purpose::Needed, _) => "zoned cannot start: it meters every zone",
+                (Purpose::Links, Verdict::Good) => "programs on links are replaced at one instant",
+                (Purpose::Links, _) => "programs on links are filters of clsact, as before Linux 6.6",
+                (Purpose::Later, Verdict::Good) => "not used by this build yet",
+                (Purpose::Later, _) => "not used by this build yet, and will not be on this host",
             };
             Finding { subject: format!("eBPF {subject}"), verdict, found, meaning: meaning.into() }
         };
-        ebpf::probe().into_iter().enumerate().map(finding).collect()
+        ebpf::probe().into_iter().map(finding).collect()
     }
 
     /// Slots of zones that do not run, and programs attached for them.

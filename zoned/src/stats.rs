@@ -7,7 +7,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 use zoned_api::{
     ApiError, State, ZoneStat,
-    stat::{IoStat, MemoryStat, WAIT_BUCKETS},
+    stat::{DiskStat, IoStat, MemoryStat, WAIT_BUCKETS},
 };
 
 use crate::{
@@ -65,18 +65,7 @@ impl Scale {
 }
 
 fn blank(zone: String, at_ns: u64) -> ZoneStat {
-    let Metered { cpu, processes, .. } = Metered::default();
-    ZoneStat {
-        zone,
-        state: None,
-        at_ns,
-        cpu,
-        processes,
-        memory: None,
-        io: None,
-        net: None,
-        entitlement: None,
-    }
+    ZoneStat { zone, at_ns, ..ZoneStat::default() }
 }
 
 fn of_zone(host: &Host, zone: &Status, scale: &Scale, mut stat: ZoneStat) -> ZoneStat {
@@ -98,6 +87,12 @@ fn of_zone(host: &Host, zone: &Status, scale: &Scale, mut stat: ZoneStat) -> Zon
     });
     stat.io =
         taken.read.zip(taken.written).map(|(read_bytes, written_bytes)| IoStat { read_bytes, written_bytes });
+    stat.disk = host.limits.usage(&zone.uuid()).map(|disk| DiskStat {
+        used_bytes: disk.bytes,
+        limit_bytes: disk.size,
+        used_inodes: disk.inodes,
+        limit_inodes: disk.most_inodes,
+    });
     stat.entitlement = Some(entitlement(config, scale.shares, scale.cpus));
     stat
 }

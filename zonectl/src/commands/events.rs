@@ -77,12 +77,16 @@ fn what(kind: &EventKind) -> String {
     match kind {
         EventKind::DaemonStarted { adopted } => format!("zoned started and found {adopted} zones running"),
         EventKind::StateChanged { from, to, reason } => format!("{from} -> {to}{}", because(reason)),
+        EventKind::Online { after_ms } => format!("online after {}", units::seconds(*after_ms)),
         EventKind::Request { verb, uid, error: None } => format!("{verb} by uid {uid}"),
         EventKind::Request { verb, uid, error } => format!("{verb} by uid {uid} failed{}", because(error)),
         EventKind::Configured { what } => format!("configuration {what}"),
         EventKind::Oom { kills: 1 } => "1 process killed for want of memory".to_owned(),
         EventKind::Oom { kills } => format!("{kills} processes killed for want of memory"),
-        EventKind::Limit { key, times } => format!("{key} reached, {times} forks refused"),
+        EventKind::Limit { key, times } if key == "tasks.max" => {
+            format!("{key} reached, {times} forks refused")
+        }
+        EventKind::Limit { key, times } => format!("{key} reached, no room left for {times} s"),
         EventKind::Fork { pid, child, comm } => format!("fork {pid} ({comm}) -> {child}"),
         EventKind::Exec { pid, comm } => format!("exec {pid} ({comm})"),
         EventKind::Exit { pid, comm, status } => format!("exit {pid} ({comm}) {}", ending(*status)),
@@ -115,8 +119,13 @@ mod tests {
                 EventKind::Request { verb: Verb::Boot, uid: 1000, error: Some("no root".into()) },
                 "boot by uid 1000 failed: no root",
             ),
+            (EventKind::Online { after_ms: 1_349 }, "online after 1.3s"),
             (EventKind::Oom { kills: 2 }, "2 processes killed for want of memory"),
             (EventKind::Limit { key: "tasks.max".into(), times: 9 }, "tasks.max reached, 9 forks refused"),
+            (
+                EventKind::Limit { key: "root.quota".into(), times: 1 },
+                "root.quota reached, no room left for 1 s",
+            ),
             (EventKind::Exit { pid: 7, comm: "sh".into(), status: 0x0300 }, "exit 7 (sh) code 3"),
             (EventKind::Exit { pid: 7, comm: "sh".into(), status: 0x89 }, "exit 7 (sh) signal 9"),
             (EventKind::Fork { pid: 7, child: 8, comm: "sh".into() }, "fork 7 (sh) -> 8"),

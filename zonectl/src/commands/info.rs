@@ -51,6 +51,7 @@ fn describe(info: &ZoneInfo, now_ms: u64) -> Result<String> {
         ("user ids", Some(format!("{}-{}", info.id_base, u64::from(info.id_base) + 65_535))),
         ("boots", Some(info.boot.to_string())),
         ("booted", booted.map(|(date, uptime)| format!("{date}, up {uptime}"))),
+        ("online", online(info)),
         ("init", number(info.init_pid).map(|pid| format!("pid {pid} on the host"))),
         ("monitor", number(info.monitor_pid).map(|pid| format!("pid {pid}"))),
         ("last exit", info.last_exit.as_ref().map(exit)),
@@ -89,7 +90,8 @@ fn limits(limits: &[LimitUse]) -> String {
 
 /// What is used of a limit and what came of it: `34.2M used, processes killed: 2`.
 fn notes(LimitUse { key, used, hits, .. }: &LimitUse) -> String {
-    let shown = |n: u64| if key.starts_with("memory.") { units::size(n) } else { n.to_string() };
+    let bytes = key.starts_with("memory.") || key == "root.quota";
+    let shown = |n: u64| if bytes { units::size(n) } else { n.to_string() };
     let used = used.map(|n| format!("{} used", shown(n)));
     let happened = match key.as_str() {
         "memory.limit" => "processes killed:",
@@ -108,6 +110,13 @@ fn network(interface: &Interface) -> String {
         (mode, none) if none.is_empty() => format!("{} ({}): no address{mac}", interface.name, mode.as_str()),
         (mode, addresses) => format!("{} ({}): {addresses}{mac}", interface.name, mode.as_str()),
     }
+}
+
+/// How long after its boot it came online, or what it lacks.
+fn online(info: &ZoneInfo) -> Option<String> {
+    let after = info.online_ms.zip(info.booted_ms).map(|(online, booted)| online.saturating_sub(booted));
+    let lacks = || info.awaits.as_ref().map(|awaits| format!("not yet: {awaits}"));
+    after.map(|ms| format!("after {}", units::seconds(ms))).or_else(lacks)
 }
 
 fn exit(exit: &Exit) -> String {
@@ -138,11 +147,12 @@ mod tests {
             of("cpu.shares", "300", None, None),
             of("memory.limit", "64M", Some(1 << 20), Some(2)),
             of("tasks.max", "8", Some(8), Some(0)),
+            of("root.quota", "64M", Some(5 << 20), None),
         ]);
         assert_eq!(
             shown,
             "limits     cpu.shares    300\n           memory.limit  64M  1.00M used, processes killed: 2\n           \
-             tasks.max       8  8 used\n"
+             tasks.max       8  8 used\n           root.quota    64M  5.00M used\n"
         );
         assert_eq!(limits(&[]), "");
     }

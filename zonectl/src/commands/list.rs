@@ -48,6 +48,7 @@ enum Shown {
     Monitor,
     IdBase,
     Autoboot,
+    Online,
     Os,
     Root,
     Reason,
@@ -113,6 +114,7 @@ fn heading(column: Shown) -> Column {
         Shown::Monitor => right("MONITOR"),
         Shown::IdBase => right("ID-BASE"),
         Shown::Autoboot => left("AUTOBOOT"),
+        Shown::Online => left("ONLINE"),
         Shown::Os => left("OS").spare(4),
         Shown::Root => left("ROOT"),
         Shown::Reason => left("REASON").gives(20).cut(12),
@@ -131,6 +133,7 @@ fn field(column: Shown, zone: &ZoneInfo, now_ms: u64) -> Field {
         Shown::Monitor => Field::maybe(zone.monitor_pid),
         Shown::IdBase => Field::new(zone.id_base.to_string()),
         Shown::Autoboot => Field::new(if zone.config.autoboot { "yes" } else { "no" }),
+        Shown::Online => Field::maybe(online(zone)),
         Shown::Os => Field::maybe(zone.os.as_ref()),
         Shown::Root => Field::new(source(zone)),
         Shown::Reason => Field::maybe(zone.reason.as_ref()),
@@ -140,6 +143,12 @@ fn field(column: Shown, zone: &ZoneInfo, now_ms: u64) -> Field {
 /// Where the root comes from, by configuration.
 fn source(zone: &ZoneInfo) -> String {
     zone.config.root.image.as_ref().map_or_else(|| "sparse".to_owned(), ToString::to_string)
+}
+
+/// Whether it is online, if it runs.
+fn online(zone: &ZoneInfo) -> Option<&'static str> {
+    let no = zone.awaits.as_ref().map(|_| "no");
+    zone.online_ms.map(|_| "yes").or(no)
 }
 
 /// How long it has been up. A clock that was set back counts as no time.

@@ -20,6 +20,7 @@ mod list;
 mod login;
 mod losing;
 mod man;
+mod online;
 mod pause;
 mod ready;
 mod reboot;

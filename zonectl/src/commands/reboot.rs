@@ -3,18 +3,20 @@
 use anyhow::Result;
 use zoned_api::Verb;
 
-use super::{App, several};
+use super::{App, online, several};
 
 /// Stop zones at once and start them again
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "Everything in the zone is killed first; `shutdown --reboot` is the clean way.\n\nExample: zonectl reboot web"
+    after_help = "Everything in the zone is killed first; `shutdown --reboot` is the clean way.\n\nExamples:\n  zonectl reboot web\n  zonectl reboot --wait web"
 )]
 pub(crate) struct Args {
     #[command(flatten)]
     zones: several::Zones,
+    #[command(flatten)]
+    online: online::Patience,
 }
 
 pub(crate) async fn run(app: &App, args: Args) -> Result<u8> {
-    several::run(app, &args.zones, Verb::Reboot).await
+    online::run(app, &args.zones, Verb::Reboot, &args.online).await
 }

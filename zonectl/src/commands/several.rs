@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::Args;
-use futures_util::{StreamExt, stream};
+use futures_util::{Stream, StreamExt, stream};
 use zoned_api::{
     Method,
     State::{self, Down, Installed, Paused, Ready, Running, ShuttingDown},
@@ -11,7 +11,11 @@ use zoned_api::{
 };
 
 use super::{App, attend::Attend};
-use crate::{cli, daemon, output::progress::Progress};
+use crate::{
+    cli,
+    daemon::{self, Outcome},
+    output::progress::Progress,
+};
 
 /// How many zones are worked on at once where their order does not matter.
 const AT_ONCE: usize = 8;
@@ -51,6 +55,13 @@ pub(crate) async fn run_as(
     verb: Verb,
     method: impl Fn(String) -> Method,
 ) -> Result<u8> {
+    let (client, names) = chosen(app, zones, verb).await?;
+    let asked = names.into_iter().map(|zone| (zone.clone(), method(zone))).collect();
+    each(app, client, verb, asked).await
+}
+
+/// A connection, and the zones that are meant; says so if there are none.
+pub(super) async fn chosen(app: &App, zones: &Zones, verb: Verb) -> Result<(Client, Vec<String>)> {
     let mut client = app.connect().await?;
     let states = states(verb);
     let names =
@@ -58,44 +69,72 @@ pub(crate) async fn run_as(
     if names.is_empty() {
         let states: Vec<_> = states.iter().map(|state| state.as_str()).collect();
         app.out.aside(&format!("no zone is {}", states.join(" or ")));
-        return Ok(0);
     }
-    let asked = names.into_iter().map(|zone| (zone.clone(), method(zone))).collect();
-    each(app, client, verb, asked).await
+    Ok((client, names))
 }
 
 /// Asks for each and reports each.
 pub(crate) async fn each(app: &App, client: Client, verb: Verb, asked: Vec<(String, Method)>) -> Result<u8> {
-    // The order of the names is the order of what comes up; what goes down needs none.
-    let at_once = if matches!(verb, Verb::Boot | Verb::Ready) { 1 } else { AT_ONCE };
     let attend = Attend::watch(verb, asked.iter().map(|(zone, _)| zone.clone()))?;
-    let mut spare = Some(client);
-    let works = asked.into_iter().map(|(zone, method)| one(app, spare.take(), &attend, method, zone));
-    let failed =
-        stream::iter(works).buffer_unordered(at_once).filter(|done| std::future::ready(!done)).count();
-    Ok(u8::from(attend.until(failed).await? > 0))
+    let done = carry_out(app, client, &attend, verb, asked);
+    let failed = done.filter(|done| {
+        if let Some(Done { zone, outcome, .. }) = done {
+            attend.ended(zone);
+            app.report(zone, outcome, "deleted");
+        }
+        std::future::ready(done.is_none())
+    });
+    Ok(u8::from(attend.until(failed.count()).await? > 0))
 }
 
-/// One zone's share. True if it went well.
-async fn one(app: &App, client: Option<Client>, attend: &Attend, method: Method, zone: String) -> bool {
+/// A verb that went well.
+pub(super) struct Done {
+    /// The connection it was asked for on.
+    pub(super) client: Client,
+    pub(super) zone: String,
+    pub(super) outcome: Outcome,
+}
+
+/// Asks for each; what goes wrong is reported, and none.
+pub(super) fn carry_out<'a>(
+    app: &'a App,
+    client: Client,
+    attend: &'a Attend,
+    verb: Verb,
+    asked: Vec<(String, Method)>,
+) -> impl Stream<Item = Option<Done>> + 'a {
+    // The order of the names is the order of what comes up; what goes down needs none.
+    let at_once = if matches!(verb, Verb::Boot | Verb::Ready) { 1 } else { AT_ONCE };
+    let mut spare = Some(client);
+    let works = asked.into_iter().map(move |(zone, method)| one(app, spare.take(), attend, method, zone));
+    stream::iter(works).buffer_unordered(at_once)
+}
+
+/// One zone's share.
+async fn one(
+    app: &App,
+    client: Option<Client>,
+    attend: &Attend,
+    method: Method,
+    zone: String,
+) -> Option<Done> {
     let done = async {
         let mut client = match client {
             Some(client) => client,
             None => app.connect().await?,
         };
         attend.begins(&zone);
-        daemon::follow(&mut client, method, &mut Progress::new(&app.out, &zone, false)).await
+        let outcome = daemon::follow(&mut client, method, &mut Progress::new(&app.out, &zone, false)).await?;
+        Ok((client, outcome))
     };
-    let done = done.await;
-    attend.ended(&zone);
-    match done {
-        Ok(outcome) => app.report(&zone, &outcome, "deleted"),
+    match done.await {
+        Ok((client, outcome)) => Some(Done { client, zone, outcome }),
         Err(error) => {
+            attend.ended(&zone);
             app.out.error(&error);
-            return false;
+            None
         }
     }
-    true
 }
 
 /// Names of the zones in one of the states, by `order`, then by name.

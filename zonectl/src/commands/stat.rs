@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// Show what zones take: CPU time, waits for a CPU, memory, tasks, I/O
+/// Show what zones take: CPU time, waits for a CPU, memory, tasks, I/O, disk
 #[derive(clap::Args, Debug)]
 #[command(
     after_help = "First what was taken since the zone's boot, then, with an INTERVAL (seconds), what each interval adds, COUNT \
@@ -25,9 +25,10 @@ use crate::{
                         WAIT is how many tasks waited for a CPU on average; P50 and P99 are how long half and 99 of 100 waits \
                         were at most, to the next power of two. With --json and an INTERVAL each report is one line. \
                         SHARE is its part of the shares of all zones that run, CAP the most it may take of all CPUs; MEM is \
-                        memory in use with the page cache, OOM how many processes were killed for want of it. \
-                        On a narrow terminal columns are left out: WRITTEN and READ first, then EXECS, FORKS, PREEMPTED, \
-                        VOLUNTARY, OOM, CAP, CGROUP, SHARE, P50, P99, WAIT, MEM, TASKS, STATE.\n\n\
+                        memory in use with the page cache, OOM how many processes were killed for want of it; DISK and INODES \
+                        are used of root.quota and root.inodes, for zones that have a quota. \
+                        On a narrow terminal columns are left out: INODES, WRITTEN and READ first, then EXECS, FORKS, \
+                        PREEMPTED, VOLUNTARY, DISK, OOM, CAP, CGROUP, SHARE, P50, P99, WAIT, MEM, TASKS, STATE.\n\n\
                         Examples:\n  zonectl stat\n  zonectl stat web 1 10\n  zonectl stat --zone 1"
 )]
 pub(crate) struct Args {
@@ -154,21 +155,23 @@ fn totals(stats: &[ZoneStat]) -> Table {
         ("CGROUP", 8),
         ("SHARE", 7),
         ("CAP", 9),
-        ("VOLUNTARY", 11),
-        ("PREEMPTED", 12),
+        ("VOLUNTARY", 14),
+        ("PREEMPTED", 16),
         ("WAIT", 4),
         ("P50", 6),
         ("P99", 5),
         ("MEM", 3),
         ("OOM", 10),
         ("TASKS", 2),
-        ("FORKS", 13),
-        ("EXECS", 14),
-        ("READ", 18),
-        ("WRITTEN", 19),
-        ("RECEIVED", 15),
-        ("SENT", 16),
-        ("DROPPED", 17),
+        ("FORKS", 17),
+        ("EXECS", 18),
+        ("READ", 19),
+        ("WRITTEN", 20),
+        ("RECEIVED", 12),
+        ("SENT", 13),
+        ("DROPPED", 15),
+        ("DISK", 11),
+        ("INODES", 21),
     ];
     let mut columns = vec![left("ZONE").least(12), left("STATE").spare(1)];
     columns.extend(heads.map(|(head, rank)| right(head).spare(rank)));
@@ -198,6 +201,8 @@ fn totals(stats: &[ZoneStat]) -> Table {
             Field::maybe(stat.net.as_ref().map(|net| units::size(net.received.total.bytes))),
             Field::maybe(stat.net.as_ref().map(|net| units::size(net.sent.total.bytes))),
             Field::maybe(stat.net.as_ref().map(|net| net.dropped.values().sum::<u64>())),
+            Field::maybe(stat.disk.as_ref().map(|disk| units::size(disk.used_bytes))),
+            Field::maybe(stat.disk.as_ref().map(|disk| disk.used_inodes)),
         ]);
     }
     table
@@ -217,13 +222,15 @@ fn changes(rates: &[Rates]) -> Table {
         ("P99", 4),
         ("MEM", 2),
         ("TASKS", 1),
-        ("FORK/s", 12),
-        ("EXEC/s", 13),
-        ("READ/s", 17),
-        ("WRITE/s", 18),
-        ("RECV/s", 14),
-        ("SENT/s", 15),
-        ("DROP/s", 16),
+        ("FORK/s", 16),
+        ("EXEC/s", 17),
+        ("READ/s", 18),
+        ("WRITE/s", 19),
+        ("RECV/s", 12),
+        ("SENT/s", 13),
+        ("DROP/s", 15),
+        ("DISK", 14),
+        ("INODES", 20),
     ];
     let mut columns = vec![left("ZONE").least(12)];
     columns.extend(heads.map(|(head, rank)| right(head).least(7).spare(rank)));
@@ -251,6 +258,8 @@ fn changes(rates: &[Rates]) -> Table {
             Field::maybe(rate.received_per_s.map(|n| units::size(n as u64))),
             Field::maybe(rate.sent_per_s.map(|n| units::size(n as u64))),
             Field::maybe(rate.dropped_per_s.map(|n| format!("{n:.0}"))),
+            Field::maybe(rate.disk_bytes.map(units::size)),
+            Field::maybe(rate.inodes),
         ]);
     }
     table
@@ -311,8 +320,7 @@ mod tests {
             wait_log2_us: [[0; 13].as_slice(), &[7], &[0; 12]].concat(),
             ..CpuStat::default()
         };
-        let (processes, (memory, io, net, entitlement)) = Default::default();
-        ZoneStat { zone: zone.into(), state, at_ns: 0, cpu, processes, memory, io, net, entitlement }
+        ZoneStat { zone: zone.into(), state, cpu, ..ZoneStat::default() }
     }
 
     #[test]

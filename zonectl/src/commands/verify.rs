@@ -61,8 +61,7 @@ pub(crate) async fn run(app: &App, args: Args) -> Result<u8> {
 /// The whole configuration as it counts, every key of it; still a configuration. `null` leaves it to the brand.
 fn effective(config: &ZoneConfig) -> Result<String> {
     let written = serde_json::to_value(config)?;
-    let by_default = config.root.sparse || !config.process.command.is_empty();
-    let builtin = config.process.init.as_deref().map_or(by_default, |init| init == "none");
+    let builtin = config.has_builtin_init();
     // Only the built-in init has a use for it.
     let own = |value: &str| if builtin { json!(value) } else { Value::Null };
     let key = |key: &str, default: Value| written.get(key).cloned().unwrap_or(default);
@@ -75,6 +74,11 @@ fn effective(config: &ZoneConfig) -> Result<String> {
         autoboot: config.autoboot,
         order: config.order,
         after: key("after", json!([])),
+        online: json!({
+            "notify": config.online.notify.or((builtin && config.online.port.is_none()).then_some(false)),
+            "port": config.online.port,
+            "timeout": config.online.counted_timeout(),
+        }),
         hostname: key("hostname", json!(config.zone)),
         root: key("root", Value::Null),
         fs: config.fs.iter().map(shown).collect::<Result<_>>()?,
@@ -122,6 +126,7 @@ struct Whole<'a> {
     autoboot: bool,
     order: u32,
     after: Value,
+    online: Value,
     hostname: Value,
     root: Value,
     fs: Vec<Value>,

@@ -13,6 +13,11 @@ pub(crate) fn span(seconds: u64) -> String {
     }
 }
 
+/// A short time: seconds with one digit.
+pub(crate) fn seconds(ms: u64) -> String {
+    format!("{:.1}s", ms as f64 / 1000.0)
+}
+
 /// CPU time: seconds with three digits.
 pub(crate) fn cpu_time(ns: u64) -> String {
     format!("{:.3}s", ns as f64 / 1e9)

@@ -180,9 +180,7 @@ fn a_number_is_an_interval_unless_it_is_said_to_be_a_zone() {
         Method::Stat { zone } => {
             let of = zone.unwrap_or_else(|| "1".into());
             let processes = ProcessStat { tasks: Some(3), ..ProcessStat::default() };
-            let (cpu, (memory, io, net, entitlement)) = Default::default();
-            let stat =
-                ZoneStat { zone: of, state: None, at_ns: 1, cpu, processes, memory, io, net, entitlement };
+            let stat = ZoneStat { zone: of, at_ns: 1, processes, ..ZoneStat::default() };
             reply(Reply::Stats { stats: vec![stat] })
         }
         other => unreachable!("{other:?}"),

@@ -109,6 +109,16 @@ pub enum Method {
         #[serde(default)]
         reboot: bool,
     },
+    /// Wait until a zone that runs is online. Fails when it is not in time, and at once when its boot ends. *Stream* like
+    /// [`Method::Do`]; the client says nothing else on this connection meanwhile, and ends the waiting by closing it.
+    #[serde(rename = "io.zoned.Manager.Wait")]
+    Wait {
+        /// Which.
+        zone: String,
+        /// Seconds to wait at most; what its configuration says if none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        timeout: Option<u32>,
+    },
     /// Run a command. Descriptors: stdin, stdout, stderr, each a pipe; none with `tty`. Replies
     /// [`Reply::Session`] with the session socket and, with `tty`, the terminal's master.
     #[serde(rename = "io.zoned.Manager.Exec")]

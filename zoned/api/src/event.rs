@@ -41,6 +41,11 @@ pub enum EventKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
+    /// A zone came online.
+    Online {
+        /// Milliseconds after it was booted.
+        after_ms: u64,
+    },
     /// A client's request was carried out or refused.
     Request {
         /// What was asked.
@@ -65,7 +70,8 @@ pub enum EventKind {
     Limit {
         /// Key of the configuration.
         key: String,
-        /// How often since the last such event.
+        /// How often since the last such event: forks refused at `tasks.max`, seconds without room at `root.quota` and
+        /// `root.inodes`.
         times: u64,
     },
     /// A process of the zone forked.

@@ -36,6 +36,12 @@ pub struct ZoneInfo {
     /// Milliseconds since the epoch when it was booted, while it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub booted_ms: Option<u64>,
+    /// Milliseconds since the epoch when it came online, while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub online_ms: Option<u64>,
+    /// What it lacks to be online, and what was seen of that last, while it runs and is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub awaits: Option<String>,
     /// How it ended last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_exit: Option<Exit>,
@@ -62,7 +68,7 @@ pub struct LimitUse {
     pub key: String,
     /// The limit, in the configuration's form.
     pub limit: String,
-    /// What is used now: bytes or tasks.
+    /// What is used now: bytes, tasks or inodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used: Option<u64>,
     /// What came of it: processes killed at `memory.limit`, forks refused at `tasks.max`, periods of a tenth of a

@@ -10,7 +10,7 @@ use crate::state::State;
 pub const WAIT_BUCKETS: usize = 26;
 
 /// What one zone has taken since it was booted (or, for `global`, since the programs were loaded).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ZoneStat {
     /// Name; `global` is the host with everything that is in no zone.
     pub zone: String,
@@ -32,6 +32,10 @@ pub struct ZoneStat {
     /// Network; none for `global` and for a zone that has no interface but its loopback.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub net: Option<NetStat>,
+    /// What it has written; none for `global`, for a zone without a quota, whose files nobody counts, and for one that
+    /// does not run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<DiskStat>,
     /// What it may take of the CPUs; none for `global` and for a zone that does not run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entitlement: Option<Entitlement>,
@@ -90,6 +94,19 @@ pub struct PacketStat {
     /// Their bytes: with the Ethernet header on the bridge, from the IP header on where there is no link of the zone's own
     /// on the host (modes `host` and `macvlan`).
     pub bytes: u64,
+}
+
+/// How full a zone's disk is, by its file system's own counters.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskStat {
+    /// Bytes that it cannot write any more, with what the file system itself takes.
+    pub used_bytes: u64,
+    /// The quota this boot began with, bytes.
+    pub limit_bytes: u64,
+    /// Files, folders and links, with the few of the file system itself.
+    pub used_inodes: u64,
+    /// How many there can be.
+    pub limit_inodes: u64,
 }
 
 /// What a zone may take of the CPUs.

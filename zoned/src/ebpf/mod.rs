@@ -45,7 +45,7 @@ pub use self::{
     error::EbpfError,
     events::{LogLines, Process, ProcessEvent, ProcessEvents},
     figures::Figures,
-    probe::{embedded, probe},
+    probe::{Probe, Purpose, embedded, probe},
     traffic::{Guarded, Interfaces},
     zones::{Assigned, DeviceRule, STANDARD_DEVICES},
 };

@@ -1,12 +1,15 @@
 //! What this kernel takes of eBPF, found out by loading a program of two instructions of each kind: neither a
 //! version nor a configuration file says it (some kernels list BPF LSM and refuse every such program).
 
-use std::io;
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+};
 
 use aya::{maps::MapType, sys::is_map_supported};
 
 use super::{btf::Btf, error::EbpfError};
-use crate::sys::bpf::probe_program;
+use crate::sys::bpf::{Hook, attach, load_program};
 
 // Numbers of `enum bpf_prog_type` and `enum bpf_attach_type`.
 const SCHED_CLS: u32 = 3;
@@ -24,32 +27,67 @@ const ATTACH_RAW_TP: u32 = 23;
 const ATTACH_FENTRY: u32 = 24;
 const ATTACH_LSM: u32 = 27;
 
-/// What was looked at, and why it does not work where it does not. The first five are what zoned cannot do without;
-/// the others make later things possible.
-pub fn probe() -> Vec<(&'static str, Result<(), String>)> {
+/// Something that was looked at.
+#[derive(Debug)]
+pub struct Probe {
+    /// What.
+    pub subject: &'static str,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// Whether it works, and why not.
+    pub result: Result<(), String>,
+}
+
+/// What a kind of program or map is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// zoned cannot do without.
+    Needed,
+    /// Links to interfaces, beside which there is an older way.
+    Links,
+    /// Later things.
+    Later,
+}
+
+/// What this kernel takes.
+pub fn probe() -> Vec<Probe> {
+    use Purpose::{Later, Links, Needed};
     let kernel = std::fs::read("/sys/kernel/btf/vmlinux")
         .map_err(|e| format!("/sys/kernel/btf/vmlinux: {e}"))
         .and_then(|bytes| Btf::parse(bytes).map_err(|e| e.to_string()));
     let by_btf = |prog_type, attach, id: fn(&Btf) -> Result<u32, super::BtfError>| {
         let kernel = kernel.as_ref().map_err(String::clone)?;
         let id = id(kernel).map_err(|e| e.to_string())?;
-        taken(probe_program(prog_type, attach, id))
+        taken(load_program(prog_type, attach, id))
     };
-    vec![
-        ("BTF", kernel.as_ref().map(drop).map_err(String::clone)),
-        ("tp_btf", by_btf(TRACING, ATTACH_RAW_TP, |b| b.tracepoint("sched_switch"))),
-        ("raw_tp", taken(probe_program(RAW_TRACEPOINT, ATTACH_NONE, 0))),
-        ("cgroup_device", taken(probe_program(CGROUP_DEVICE, ATTACH_DEVICE, 0))),
-        ("ring buffer", map(MapType::RingBuf)),
-        ("cgroup_skb", taken(probe_program(CGROUP_SKB, ATTACH_EGRESS, 0))),
-        ("sock_ops", taken(probe_program(SOCK_OPS, ATTACH_SOCK_OPS, 0))),
-        ("tcx", taken(probe_program(SCHED_CLS, ATTACH_NONE, 0))),
-        ("fentry", by_btf(TRACING, ATTACH_FENTRY, |b| b.function("bpf_fentry_test1"))),
-        ("lsm", by_btf(LSM, ATTACH_LSM, |b| b.function("bpf_lsm_file_open"))),
-        ("struct_ops", map(MapType::StructOps)),
-        ("sched_ext", structure(&kernel, "sched_ext_ops")),
-        ("qdisc", structure(&kernel, "bpf_struct_ops_Qdisc_ops")),
-    ]
+    let found = [
+        ("BTF", Needed, kernel.as_ref().map(drop).map_err(String::clone)),
+        ("tp_btf", Needed, by_btf(TRACING, ATTACH_RAW_TP, |b| b.tracepoint("sched_switch"))),
+        ("raw_tp", Needed, taken(load_program(RAW_TRACEPOINT, ATTACH_NONE, 0))),
+        ("cgroup_device", Needed, taken(load_program(CGROUP_DEVICE, ATTACH_DEVICE, 0))),
+        ("ring buffer", Needed, map(MapType::RingBuf)),
+        ("sched_cls", Needed, taken(load_program(SCHED_CLS, ATTACH_NONE, 0))),
+        ("cgroup_skb", Needed, taken(load_program(CGROUP_SKB, ATTACH_EGRESS, 0))),
+        ("tcx", Links, interfaces()),
+        ("sock_ops", Later, taken(load_program(SOCK_OPS, ATTACH_SOCK_OPS, 0))),
+        ("fentry", Later, by_btf(TRACING, ATTACH_FENTRY, |b| b.function("bpf_fentry_test1"))),
+        ("lsm", Later, by_btf(LSM, ATTACH_LSM, |b| b.function("bpf_lsm_file_open"))),
+        ("struct_ops", Later, map(MapType::StructOps)),
+        ("sched_ext", Later, structure(&kernel, "sched_ext_ops")),
+        ("qdisc", Later, structure(&kernel, "bpf_struct_ops_Qdisc_ops")),
+    ];
+    found.into_iter().map(|(subject, purpose, result)| Probe { subject, purpose, result }).collect()
+}
+
+/// Whether programs are attached to interfaces by links: on an interface that is not there, a kernel that does not know
+/// such links says something else.
+fn interfaces() -> Result<(), String> {
+    const NOBODY: u32 = i32::MAX as u32;
+    let program = load_program(SCHED_CLS, ATTACH_NONE, 0).map_err(|e| e.to_string())?;
+    match attach(program.as_fd(), Hook::LinkIn(NOBODY)) {
+        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => Err("this kernel knows no such links".into()),
+        _ => Ok(()),
+    }
 }
 
 /// Whether the programs that zoned is about to load are there at all.
@@ -60,8 +98,8 @@ pub fn embedded() -> Result<(), EbpfError> {
     super::object::embedded().map(drop)
 }
 
-fn taken(result: io::Result<()>) -> Result<(), String> {
-    result.map_err(|e| e.to_string())
+fn taken(result: io::Result<OwnedFd>) -> Result<(), String> {
+    result.map(drop).map_err(|e| e.to_string())
 }
 
 fn map(kind: MapType) -> Result<(), String> {
@@ -85,12 +123,12 @@ mod tests {
     #[expect(clippy::print_stdout, reason = "tests say what they found")]
     fn what_the_programs_need_is_there_where_they_load() {
         let found = probe();
-        found.iter().for_each(|(subject, result)| println!("{subject}: {result:?}"));
+        found.iter().for_each(|Probe { subject, result, .. }| println!("{subject}: {result:?}"));
         if rustix::process::geteuid().is_root() {
             // The other tests load the real programs; this says the same of the kinds they are.
-            assert!(found.iter().take(5).all(|(_, result)| result.is_ok()));
+            assert!(found.iter().all(|p| p.purpose != Purpose::Needed || p.result.is_ok()));
         } else {
-            assert!(found.iter().any(|(_, result)| result.is_err()), "loading programs takes root");
+            assert!(found.iter().any(|p| p.result.is_err()), "loading programs takes root");
         }
     }
 }

@@ -236,7 +236,7 @@ impl Images {
     pub fn view(&self, zone: Uuid, sparse: bool) -> Result<RootView, ImageError> {
         let dataset = self.dataset(zone);
         let mount = match &dataset {
-            Dataset::Volume(file) => Some(volume::mount(file)?),
+            Dataset::Volume(file) => Some(volume::share(file)?.root),
             Dataset::Folder(_) => None,
         };
         // The view keeps folders of the mount open, and so the mount.

@@ -55,12 +55,17 @@ pub enum News {
 }
 
 impl Boot {
-    /// Forks the builder.
-    pub fn start(plan: &Plan, straight: bool, poller: &Poller) -> Result<Self, Failure> {
+    /// Forks the builder. `notify` is the socket that is to be bound in the zone, and is kept by nobody here.
+    pub fn start(
+        plan: &Plan,
+        straight: bool,
+        notify: Option<OwnedFd>,
+        poller: &Poller,
+    ) -> Result<Self, Failure> {
         let (ours, theirs) = packet::pair().at("make", "a socket pair")?;
         let (link, init) = packet::pair().at("make", "a socket pair")?;
         let builder = match clone3(Clone3::default()).at("fork", "the builder")? {
-            Forked::Child => run_builder(plan, &theirs, init),
+            Forked::Child => run_builder(plan, &theirs, init, notify),
             Forked::Parent { pid, .. } => pid,
         };
         for fd in [&ours, &link] {
@@ -184,8 +189,8 @@ impl Boot {
     }
 }
 
-fn run_builder(plan: &Plan, monitor: &OwnedFd, init: OwnedFd) -> ! {
-    match builder::run(plan, monitor, init) {
+fn run_builder(plan: &Plan, monitor: &OwnedFd, init: OwnedFd, notify: Option<OwnedFd>) -> ! {
+    match builder::run(plan, monitor, init, notify) {
         Ok(()) => exit_now(0),
         Err(failure) => {
             let word = Word::Failed { why: failure.to_string(), code: 125 };

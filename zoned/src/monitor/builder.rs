@@ -41,10 +41,11 @@ use crate::{
 const BORN_INTO: libc::c_int =
     libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWNET | libc::CLONE_NEWUTS;
 
-/// Runs the builder. `monitor` is its socket to the monitor, `link` that of PID 1. Returns only in the builder itself,
-/// when PID 1 is born and mapped; never in PID 1.
-pub fn run(plan: &Plan, monitor: &OwnedFd, link: OwnedFd) -> Result<(), Failure> {
-    files::close_all_but(&[monitor, &link]).at("close", "the monitor's descriptors")?;
+/// Runs the builder. `monitor` is its socket to the monitor, `link` that of PID 1, `notify` the one that PID 1 binds.
+/// Returns only in the builder itself, when PID 1 is born and mapped; never in PID 1.
+pub fn run(plan: &Plan, monitor: &OwnedFd, link: OwnedFd, notify: Option<OwnedFd>) -> Result<(), Failure> {
+    let kept: Vec<&OwnedFd> = [monitor, &link].into_iter().chain(&notify).collect();
+    files::close_all_but(&kept).at("close", "the monitor's descriptors")?;
     cgroup::join(&plan.cgroups.v1)?;
     unshare(libc::CLONE_NEWNS).at("make", "a mount namespace")?;
     let deep_private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
@@ -68,7 +69,7 @@ pub fn run(plan: &Plan, monitor: &OwnedFd, link: OwnedFd) -> Result<(), Failure>
     match clone3(how).at("make", "the zone's first process")? {
         Forked::Child => {
             drop(cgroup);
-            init::run(plan, mapped, &link)
+            init::run(plan, mapped, &link, notify)
         }
         Forked::Parent { pid, pidfd } => {
             // The link closes with PID 1, however long this goes on.

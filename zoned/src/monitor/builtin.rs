@@ -15,7 +15,10 @@ use nix::{
 };
 use rustix::stdio::stdin;
 
-use super::launch::{self, Program, Stopped};
+use super::{
+    launch::{self, Program, Stopped},
+    notify,
+};
 use crate::{
     plan::Plan,
     platform::{At, Failure, confine, users},
@@ -70,7 +73,10 @@ fn prepare(plan: &Plan, cwd: &str, user: Option<&str>) -> Result<BTreeMap<String
     rustix::process::setsid().at("make", "a session")?;
     tty::make_controlling(stdin()).at("take", "the console")?;
     let user = users::look_up(user)?;
-    let mut env = plan.process.env.clone();
+    if plan.is_notified() {
+        notify::introduce(user.uid)?;
+    }
+    let mut env = plan.program_env();
     for (key, value) in [("HOME", &user.home), ("USER", &user.name), ("SHELL", &user.shell)] {
         env.entry(key.into()).or_insert_with(|| value.clone());
     }

@@ -3,7 +3,7 @@
 //! ```text
 //! monitor ──fork──▶ usher: joins the v1 groups, setns into every namespace of PID 1
 //!    │                 ├──clone3(PARENT, INTO_CGROUP exec/)──▶ command: a process of the zone, a child of the monitor's
-//!    │ ◀──Born, pidfd──┤                                         │ terminal, user, folder, limits, filter
+//!    │ ◀──Born, pidfd──┤                                         │ cgroup namespace, terminal, user, folder, limits, filter
 //!    │                 ▼ exit                                    │
 //!    │ ◀── Terminal | Failed | Finished ─────────────────────────┤
 //!    │ ◀── end of file ──────────────────────────────────────────▶ exec
@@ -45,14 +45,15 @@ use crate::{
 /// What the kernel means where it says that it should be tried again.
 const FULL: &str = "the zone has as many tasks as it may; end some, or raise tasks.max";
 
-/// Every namespace of a zone.
-const ALL: libc::c_int = libc::CLONE_NEWUSER
+/// Every namespace of a zone but that of cgroups. Where cgroup2 is mounted `nsdelegate`, as systemd does, the kernel
+/// refuses (ENOENT) births into a group outside of the caller's cgroup namespace, and `exec/` is outside of the
+/// zone's.
+const NAMESPACES: libc::c_int = libc::CLONE_NEWUSER
     | libc::CLONE_NEWNS
     | libc::CLONE_NEWPID
     | libc::CLONE_NEWNET
     | libc::CLONE_NEWIPC
     | libc::CLONE_NEWUTS
-    | libc::CLONE_NEWCGROUP
     | libc::CLONE_NEWTIME;
 
 /// What is done inside.
@@ -88,12 +89,13 @@ pub fn run(plan: &Plan, init: &OwnedFd, task: &Task, monitor: &OwnedFd) -> Resul
     files::close_all_but(&kept).at("close", "the monitor's descriptors")?;
     cgroup::join(&plan.cgroups.v1)?;
     let cgroup = File::open(&plan.cgroups.exec).at("open", plan.cgroups.exec.display())?;
-    namespace::enter(init.as_fd(), ALL).at("enter", "the zone's namespaces")?;
+    let namespace = cgroup_namespace(init).at("open", "the zone's cgroup namespace")?;
+    namespace::enter(init.as_fd(), NAMESPACES).at("enter", "the zone's namespaces")?;
     let how = Clone3 { namespaces: 0, for_parent: true, cgroup: Some(cgroup.as_fd()) };
     match clone3(how).at("make", "a process in the zone").map_err(|e| e.because(libc::EAGAIN, FULL))? {
         Forked::Child => {
             drop(cgroup);
-            let stopped = inside(plan, task, monitor);
+            let stopped = inside(plan, &namespace, task, monitor);
             let _ = packet::send(monitor, &Word::Failed { why: stopped.why, code: stopped.code }, &[]);
             exit_now(stopped.code.into())
         }
@@ -103,13 +105,25 @@ pub fn run(plan: &Plan, init: &OwnedFd, task: &Task, monitor: &OwnedFd) -> Resul
     }
 }
 
+/// The usher is in it for a moment: a zone's process could not open it by `init`, which may be undumpable.
+fn cgroup_namespace(init: &OwnedFd) -> io::Result<File> {
+    const OWN: &str = "/proc/self/ns/cgroup";
+    let own = File::open(OWN)?;
+    namespace::enter(init.as_fd(), libc::CLONE_NEWCGROUP)?;
+    let zones = File::open(OWN);
+    namespace::enter_one(own.as_fd(), libc::CLONE_NEWCGROUP)?;
+    zones
+}
+
 /// In the task's process. Returns only if it fails.
-fn inside(plan: &Plan, task: &Task, monitor: &OwnedFd) -> Stopped {
+fn inside(plan: &Plan, cgroups: &File, task: &Task, monitor: &OwnedFd) -> Stopped {
     title::set("zone-exec");
-    let done = match task {
+    let entered = namespace::enter_one(cgroups.as_fd(), libc::CLONE_NEWCGROUP)
+        .at("enter", "the zone's cgroup namespace");
+    let done = entered.map_err(Stopped::from).and_then(|()| match task {
         Task::Exec(spec, streams) => exec(plan, spec, streams, monitor),
         Task::Copy { path, into, pipe } => copy(plan, path, *into, pipe, monitor).map_err(Stopped::from),
-    };
+    });
     match done {
         Ok(never) => match never {},
         Err(stopped) => stopped,

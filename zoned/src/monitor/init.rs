@@ -12,7 +12,7 @@ use super::{
     builtin,
     launch::{self, Program},
     link::{Go, Word},
-    packet,
+    notify, packet,
 };
 use crate::{
     plan::{Init, Plan},
@@ -24,13 +24,14 @@ use crate::{
     sys::{exit_now, files, keyring, namespace::unshare, net, title},
 };
 
-/// Goes the rest of the way and runs the zone. `mapped` says when the ids are mapped.
-pub fn run(plan: &Plan, mapped: OwnedFd, monitor: &OwnedFd) -> ! {
+/// Goes the rest of the way and runs the zone. `mapped` says when the ids are mapped, `notify` is to be bound.
+pub fn run(plan: &Plan, mapped: OwnedFd, monitor: &OwnedFd, notify: Option<OwnedFd>) -> ! {
     title::set("zone-init");
-    let kept = files::close_all_but(&[&mapped, monitor]).at("close", "the builder's descriptors");
-    let why = match kept.and_then(|()| way(plan, mapped, monitor)) {
+    let kept: Vec<&OwnedFd> = [&mapped, monitor].into_iter().chain(&notify).collect();
+    let kept = files::close_all_but(&kept).at("close", "the builder's descriptors");
+    let why = match kept.and_then(|()| way(plan, mapped, monitor, notify)) {
         Ok(Init::Program { argv }) => {
-            let program = Program { argv, env: &plan.process.env, search: false };
+            let program = Program { argv, env: &plan.program_env(), search: false };
             confine::filter(&plan.process).map_or_else(launch::Stopped::from, |()| launch::exec(&program))
         }
         Ok(Init::Builtin { argv, cwd, user }) => {
@@ -46,7 +47,12 @@ pub fn run(plan: &Plan, mapped: OwnedFd, monitor: &OwnedFd) -> ! {
     exit_now(why.code.into())
 }
 
-fn way<'p>(plan: &'p Plan, mapped: OwnedFd, monitor: &OwnedFd) -> Result<&'p Init, Failure> {
+fn way<'p>(
+    plan: &'p Plan,
+    mapped: OwnedFd,
+    monitor: &OwnedFd,
+    notify: Option<OwnedFd>,
+) -> Result<&'p Init, Failure> {
     let heard: Option<(Go, _)> = packet::receive(&mapped).at("hear from", "the builder")?;
     if heard.is_none() {
         // The builder failed to map the ids and has told the monitor why.
@@ -61,6 +67,12 @@ fn way<'p>(plan: &'p Plan, mapped: OwnedFd, monitor: &OwnedFd) -> Result<&'p Ini
         net::loopback_up(lo.as_fd()).at("switch on", "the interface lo")?;
     }
     file_systems(plan, monitor)?;
+    if let Some(socket) = notify {
+        notify::bind(&socket)?;
+        if let Init::Program { .. } = plan.process.init {
+            notify::introduce(0)?;
+        }
+    }
     nix::unistd::sethostname(&plan.zone.hostname).at("set host name", &plan.zone.hostname)?;
     keyring::new_session().at("make", "a session key ring")?;
     confine::bound(&plan.process)?;

@@ -12,6 +12,7 @@ pub mod enter;
 pub mod init;
 pub mod launch;
 pub mod link;
+pub mod notify;
 pub mod packet;
 pub mod poller;
 pub mod protocol;

@@ -32,6 +32,8 @@ pub enum Source {
     Client(u32),
     /// A session's task before its exec, by number.
     Task(u32),
+    /// The listener at the notify socket.
+    Notify,
 }
 
 impl Source {
@@ -46,6 +48,7 @@ impl Source {
             Source::Watcher(n) => (6, n),
             Source::Client(n) => (7, n),
             Source::Task(n) => (8, n),
+            Source::Notify => (9, 0),
         };
         EventData::new_u64((kind << 32) | u64::from(number))
     }
@@ -62,6 +65,7 @@ impl Source {
             6 => Source::Watcher(number),
             7 => Source::Client(number),
             8 => Source::Task(number),
+            9 => Source::Notify,
             _ => return None,
         })
     }

@@ -2,7 +2,8 @@
 //!
 //! `SOCK_SEQPACKET` on the zone's `control.sock` (0600, host root only); each packet is one JSON object,
 //! descriptors travel by `SCM_RIGHTS` with the packet that names them. The daemon may connect at any time and as
-//! often as it likes; every connection is told `Hello` first and every change of phase after it. An answer bears
+//! often as it likes; every connection is told `Hello` first and every change of phase after it, and whether the zone is
+//! online, which the monitor keeps for whichever daemon comes next. An answer bears
 //! the number of its request, since answers come as their work is done and in no other order: a command that a zone
 //! makes last to start holds up no other.
 
@@ -39,6 +40,15 @@ pub enum Phase {
     Running,
     /// PID 1 has ended; the monitor ends too, when everything in the zone's cgroup is gone.
     Ended(ExitRecord),
+}
+
+/// Whether the zone is online, by the rule of its plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Online {
+    /// Milliseconds since the epoch when it came online, once it has. It stays so until the boot ends.
+    pub since_ms: Option<u64>,
+    /// What its program said last of its start: the zone's own words.
+    pub status: Option<String>,
 }
 
 /// How a boot ended. Also written to `exit.json` before the monitor exits.
@@ -88,6 +98,8 @@ pub enum Request {
     },
     /// Attach to the console. Answer: `Session` with a stream socket.
     Console,
+    /// The zone has answered at its address: it is online. Answer: `Done`, or `Failed` if it does not run.
+    Online,
 }
 
 /// To the daemon.
@@ -106,6 +118,14 @@ pub enum News {
         init: Option<u32>,
         /// How far it has come.
         phase: Phase,
+        /// Whether it is online.
+        #[serde(default)]
+        online: Online,
+    },
+    /// It came online, or said how far its start is.
+    Online {
+        /// What is known now.
+        online: Online,
     },
     /// The boot went on.
     Phase {

@@ -26,13 +26,15 @@ use super::{
     console::Console,
     enter::{self, Task},
     link::Word,
+    notify::{Heard, Notify},
     packet,
     poller::{Poller, Source},
-    protocol::{Answer, Begin, News, Phase, Request, VERSION},
+    protocol::{Answer, Begin, News, Online, Phase, Request, VERSION},
     sessions::Sessions,
 };
 use crate::{
-    plan::{self, Plan, RunFolder},
+    events::now_ms,
+    plan::{self, Plan, RunFolder, online::By},
     platform::{At, Failure},
     sys::{
         clone::{Clone3, Forked, clone3},
@@ -52,6 +54,9 @@ struct Monitor {
     sessions: Sessions,
     /// Connections that asked for the boot to go on.
     boot_asked: Vec<Asker>,
+    /// Who hears what the zone says of its start, until that has been said.
+    notify: Option<Notify>,
+    online: Online,
 }
 
 /// Waits until `daemon` says for which boot, and runs its monitor until it is over.
@@ -77,7 +82,8 @@ pub fn run(daemon: OwnedFd) -> Result<(), Failure> {
     let folder = RunFolder(folder);
     let plan = read_plan(&folder.plan())?;
     let connections = Connections::new(listener, &poller).at("watch", "the control socket")?;
-    let boot = Boot::start(&plan, straight, &poller)?;
+    let (notify, socket) = plan.is_notified().then(|| Notify::start(&poller)).transpose()?.unzip();
+    let boot = Boot::start(&plan, straight, socket, &poller)?;
     let (sessions, boot_asked) = (Sessions::default(), Vec::new());
     let mut monitor = Monitor {
         plan,
@@ -89,6 +95,8 @@ pub fn run(daemon: OwnedFd) -> Result<(), Failure> {
         console: None,
         sessions,
         boot_asked,
+        notify,
+        online: Online::default(),
     };
     monitor.watch()
 }
@@ -125,6 +133,7 @@ impl Monitor {
                 // are reaped here before that process can be.
                 let record = record.clone();
                 while self.console.as_mut().is_some_and(Console::drain) {}
+                self.notify.take().into_iter().for_each(Notify::end);
                 let written = write_record(&self.run, &record).at("write", self.run.exit().display());
                 // A daemon that listens needs no file.
                 self.connections.tell_all(&News::Phase { init: None, phase: Phase::Ended(record) });
@@ -142,6 +151,7 @@ impl Monitor {
                     pid: std::process::id(),
                     init: self.init_pid(),
                     phase: self.boot.phase().clone(),
+                    online: self.online.clone(),
                 };
                 self.connections.accept(&self.poller, &hello);
             }
@@ -171,6 +181,28 @@ impl Monitor {
             }
             Source::Client(number) => self.sessions.client_says(number, &self.poller),
             Source::Task(number) => drop(self.sessions.heard(number, &self.poller)),
+            Source::Notify => drop(self.listen()),
+        }
+    }
+
+    /// Hears what the zone says of its start. Whether there was anything.
+    fn listen(&mut self) -> bool {
+        match self.notify.as_ref().and_then(Notify::heard) {
+            Some(Heard::Ready) => self.come_online(),
+            Some(Heard::Status { text }) => {
+                self.online.status = Some(text);
+                self.connections.tell_all(&News::Online { online: self.online.clone() });
+            }
+            None => return false,
+        }
+        true
+    }
+
+    /// The zone is online from now on, unless it was already.
+    fn come_online(&mut self) {
+        if self.online.since_ms.is_none() {
+            self.online.since_ms = Some(now_ms());
+            self.connections.tell_all(&News::Online { online: self.online.clone() });
         }
     }
 
@@ -191,6 +223,9 @@ impl Monitor {
                         self.connections.answer(asker, Answer::Done, &[]);
                     }
                 }
+                if phase == Phase::Running && self.plan.online.by == By::Running {
+                    self.come_online();
+                }
                 self.connections.tell_all(&News::Phase { init: self.init_pid(), phase });
             }
         }
@@ -202,6 +237,11 @@ impl Monitor {
             match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
                 Err(Errno::EINTR) => {}
                 Err(_) | Ok(WaitStatus::StillAlive) => return,
+                Ok(status) if self.is_listener(status) => {
+                    // What it said last may still be in its socket.
+                    while self.listen() {}
+                    self.notify = None;
+                }
                 Ok(status) => {
                     self.sessions.reaped(status, &self.poller);
                     self.boot.reaped(status);
@@ -222,6 +262,11 @@ impl Monitor {
                 _ => failed("the zone is not ready"),
             },
             Request::Signal { signal } => self.signal_init(signal),
+            Request::Online if *self.boot.phase() == Phase::Running => {
+                self.come_online();
+                Answer::Done
+            }
+            Request::Online => failed("the zone does not run"),
             Request::Console => match self.console.as_mut().map(|c| c.attach(&self.poller)) {
                 Some(Ok(socket)) => {
                     return self.connections.answer(asker, Answer::Session { pid: None }, &[socket]);
@@ -263,6 +308,10 @@ impl Monitor {
             fstat(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo)
         };
         if fds.iter().all(pipe) { Ok(()) } else { Err("a descriptor that is no pipe came with the request") }
+    }
+
+    fn is_listener(&self, status: WaitStatus) -> bool {
+        status.pid().zip(self.notify.as_ref()).is_some_and(|(pid, notify)| notify.is_listener(pid.as_raw()))
     }
 
     fn signal_init(&self, signal: i32) -> Answer {

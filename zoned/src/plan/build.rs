@@ -17,7 +17,7 @@ use zoned_api::{
 
 use super::{
     Cgroups, ConsolePlan, Dataset, IdRange, Identity, Init, Link, Mask, Mount, MountFlags, Plan, ProcessPlan,
-    Provided, RootPlan, RunFolder, VERSION, network::NetworkPlan,
+    Provided, RootPlan, RunFolder, VERSION, network::NetworkPlan, online::OnlinePlan,
 };
 
 /// Bytes of console output kept, twice (the log and its older generation).
@@ -108,8 +108,13 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Plan, PlanError> {
             .collect(),
         process: process(inputs),
         console: ConsolePlan { log: inputs.console_log.clone(), max_bytes: CONSOLE_LOG },
+        online: OnlinePlan::new(config, init_kind(inputs), &inputs.network),
         network: inputs.network.clone(),
     })
+}
+
+fn init_kind(inputs: &Inputs<'_>) -> InitKind {
+    if inputs.config.has_builtin_init() { InitKind::Builtin } else { inputs.init_kind }
 }
 
 /// What keeps a configuration and its brand from making a plan.
@@ -174,8 +179,7 @@ fn mount(of: &brands::profile::Mount, shares_network: bool) -> Mount {
 fn process(inputs: &Inputs<'_>) -> ProcessPlan {
     let Inputs { config, profile, confinement, .. } = inputs;
     let init = init(config, profile);
-    let kind = if matches!(init, Init::Builtin { .. }) { InitKind::Builtin } else { inputs.init_kind };
-    let stop_signal = profile.stop.signal_for(kind).map_or(libc::SIGTERM, |s| s.number());
+    let stop_signal = profile.stop.signal_for(init_kind(inputs)).map_or(libc::SIGTERM, |s| s.number());
     let mut env: BTreeMap<String, String> =
         profile.env.iter().map(|(name, var)| (name.clone(), var.value.clone())).collect();
     // systemd takes the machine's identity from it (CONTAINER_INTERFACE).
@@ -209,11 +213,7 @@ pub fn own_init(config: &ZoneConfig, profile: &Profile) -> Option<String> {
 
 fn init(config: &ZoneConfig, profile: &Profile) -> Init {
     let process = &config.process;
-    let builtin = match process.init.as_deref() {
-        Some(path) => path == "none",
-        None => config.root.sparse || !process.command.is_empty(),
-    };
-    if builtin {
+    if config.has_builtin_init() {
         let cwd = process.cwd.clone().unwrap_or_else(|| "/".into());
         return Init::Builtin { argv: process.command.clone(), cwd, user: process.user.clone() };
     }

@@ -7,6 +7,7 @@
 
 pub mod build;
 pub mod network;
+pub mod online;
 
 use std::{
     collections::BTreeMap,
@@ -63,12 +64,27 @@ pub struct Plan {
     /// Network.
     #[serde(default)]
     pub network: network::NetworkPlan,
+    /// When it counts as online.
+    #[serde(default)]
+    pub online: online::OnlinePlan,
 }
 
 impl Plan {
     /// That of the boot in a run folder, if it can be read.
     pub fn load(run: &RunFolder) -> Option<Self> {
         serde_json::from_slice(&std::fs::read(run.plan()).ok()?).ok()
+    }
+
+    /// Whether the zone's program is heard by sd_notify(3).
+    pub fn is_notified(&self) -> bool {
+        self.online.by == online::By::Notify
+    }
+
+    /// Environment of the zone's program; what `exec` runs has not got the socket of sd_notify(3).
+    pub fn program_env(&self) -> BTreeMap<String, String> {
+        let socket = ("NOTIFY_SOCKET".to_owned(), online::NOTIFY_SOCKET.to_owned());
+        let own = self.process.env.iter().map(|(name, value)| (name.clone(), value.clone()));
+        own.chain(self.is_notified().then_some(socket)).collect()
     }
 }
 

@@ -92,7 +92,7 @@ pub fn assemble(plan: &RootPlan, tag: &str, userns: impl AsFd) -> Result<Assembl
     }
     let dataset = match &plan.dataset {
         Dataset::Folder(folder) => shifted(folder, &userns, MountAttrFlags::empty())?,
-        Dataset::Volume(file) => shift(volume::mount(file)?, file, &userns, MountAttrFlags::empty())?,
+        Dataset::Volume(file) => shift(volume::share(file)?.root, file, &userns, MountAttrFlags::empty())?,
     };
     for (key, name) in [("upperdir", "upper"), ("workdir", "work")] {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;

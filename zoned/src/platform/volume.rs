@@ -5,16 +5,20 @@
 //! nothing to take down, whoever dies. ext4 refuses to be written beyond its size and number of inodes on every kernel,
 //! whereas project quotas need one that was built with them.
 //!
+//! The daemon keeps a mount of each volume whose zone has a boot: by it the file system is asked what is in it, which
+//! reads counters and waits for nothing.
+//!
 //! The zone's root reaches the files in it and never the file it is in: nothing hostile is ever mounted.
+
+mod device;
+mod usage;
 
 use std::{
     fs::{self, File, OpenOptions},
     io,
     os::{fd::OwnedFd, unix::fs::OpenOptionsExt},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
-    thread::sleep,
-    time::{Duration, Instant},
 };
 
 use rustix::{
@@ -25,11 +29,9 @@ use rustix::{
     },
 };
 
+use self::device::{Device, attach, showing, wait_until_unused};
+pub use self::{device::devices, usage::Usage};
 use super::{At, Failure};
-use crate::sys::loop_device;
-
-/// How long the mount of a boot that has just ended may hold the volume.
-const RELEASE: Duration = Duration::from_secs(5);
 
 /// Makes a volume with empty folders `upper` and `work`. Removes what there is of it on an error.
 pub fn create(file: &Path, bytes: u64, inodes: Option<u64>) -> Result<(), Failure> {
@@ -47,7 +49,7 @@ fn make(file: &Path, bytes: u64, inodes: Option<u64>) -> Result<(), Failure> {
         options.extend(["-N", inodes]);
     }
     tool("mkfs.ext4", &options, "make a file system in", file)?;
-    let root = mount(file)?;
+    let Volume { root, .. } = mount(file)?;
     for (name, mode) in [("upper", 0o755), ("work", 0o700)] {
         mkdirat(&root, name, Mode::from_raw_mode(mode)).at("make a folder in", file.display())?;
         // Whatever the umask is.
@@ -58,16 +60,43 @@ fn make(file: &Path, bytes: u64, inodes: Option<u64>) -> Result<(), Failure> {
     File::open(file).and_then(|file| file.sync_all()).at("write", file.display())
 }
 
-/// Mounts a volume; returns its root, detached. Refused while another mount of it lives: two would destroy it.
-pub fn mount(file: &Path) -> Result<OwnedFd, Failure> {
-    let device = attach(file)?;
+/// A mounted volume. It is mounted for as long as one of these lives.
+#[derive(Debug)]
+pub struct Volume {
+    /// Its root, detached.
+    pub root: OwnedFd,
+    /// Number of the device that shows it, as stat(2) gives it.
+    pub device: u64,
+    size: u64,
+}
+
+/// Mounts a volume. Refused while a mount of somebody else's lives: by two devices it would be destroyed.
+pub fn mount(file: &Path) -> Result<Volume, Failure> {
+    mounted(file, &attach(file)?)
+}
+
+/// Mounts a volume that is mounted already once more: both are the same file system. None if it is not. Waits for
+/// whoever forces to the disk what was written to it.
+pub fn join(file: &Path) -> Result<Option<Volume>, Failure> {
+    showing(file)?.map(|device| mounted(file, &device)).transpose()
+}
+
+/// Mounts a volume once more, or for the first time.
+pub fn share(file: &Path) -> Result<Volume, Failure> {
+    join(file)?.map_or_else(|| mount(file), Ok)
+}
+
+fn mounted(file: &Path, device: &Device) -> Result<Volume, Failure> {
     let fs = fsopen("ext4", FsOpenFlags::FSOPEN_CLOEXEC).at("open file system", "ext4")?;
     fsconfig_set_string(&fs, "source", &device.path).at("mount", file.display())?;
     // What the zone deletes is the host's again.
     fsconfig_set_flag(&fs, "discard").at("set discard of", file.display())?;
     fsconfig_create(&fs).at("mount", file.display())?;
     let attributes = MountAttrFlags::MOUNT_ATTR_NODEV;
-    fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, attributes).at("mount", file.display())
+    let root = fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, attributes).at("mount", file.display())?;
+    let device = device.number().at("look at", device.path.display())?;
+    let size = fs::metadata(file).at("look at", file.display())?.len();
+    Ok(Volume { root, device, size })
 }
 
 /// Lets a volume that is not mounted be this large. Never makes it smaller. (A mounted one could grow as well, but that
@@ -97,67 +126,11 @@ fn tool(program: &str, options: &[&str], doing: &'static str, file: &Path) -> Re
     Err(io::Error::other(format!("{program}: {why}"))).at(doing, file.display())
 }
 
-struct Device {
-    path: PathBuf,
-    /// Held until the mount holds it.
-    _open: File,
-}
-
-fn attach(file: &Path) -> Result<Device, Failure> {
-    let backing = OpenOptions::new().read(true).write(true).open(file).at("open", file.display())?;
-    wait_until_unused(file)?;
-    let control = Path::new("/dev/loop-control");
-    let opened = OpenOptions::new().read(true).write(true).open(control);
-    let opened = opened.at("open", "/dev/loop-control (`modprobe loop` may help)")?;
-    // Another program may take the same one first.
-    for _ in 0..64 {
-        let number = loop_device::free(&opened).at("find", "a free loop device")?;
-        let path = PathBuf::from(format!("/dev/loop{number}"));
-        let device = OpenOptions::new().read(true).write(true).open(&path).at("open", path.display())?;
-        match loop_device::configure(&device, &backing) {
-            Err(e) if e.raw_os_error() == Some(libc::EBUSY) => {}
-            other => return other.at("set up", path.display()).map(|()| Device { path, _open: device }),
-        }
-    }
-    Err(io::Error::from_raw_os_error(libc::EBUSY)).at("find", "a free loop device")
-}
-
-/// The overlay of a boot that has ended may be on its way out still.
-fn wait_until_unused(file: &Path) -> Result<(), Failure> {
-    let deadline = Instant::now() + RELEASE;
-    let file = &fs::canonicalize(file).at("find", file.display())?;
-    while let Some(device) = shown_by(file) {
-        if Instant::now() > deadline {
-            let why = io::Error::other(format!("{device} still shows it"));
-            return Err(why).at("use", file.display());
-        }
-        sleep(Duration::from_millis(5));
-    }
-    Ok(())
-}
-
-/// The loop device that shows a file, by name. `file` is its canonical path.
-fn shown_by(file: &Path) -> Option<String> {
-    devices().into_iter().find(|(_, shown)| shown == file).map(|(device, _)| device)
-}
-
-/// Loop devices in use, with the files they show.
-pub fn devices() -> Vec<(String, PathBuf)> {
-    let block = fs::read_dir("/sys/block").into_iter().flatten().flatten();
-    let loops = block.filter(|entry| entry.file_name().to_string_lossy().starts_with("loop"));
-    loops
-        .filter_map(|entry| {
-            let file = fs::read_to_string(entry.path().join("loop/backing_file")).ok()?;
-            Some((entry.file_name().to_string_lossy().into_owned(), PathBuf::from(file.trim_end())))
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::FileExt;
 
-    use super::*;
+    use super::{device::shown_by, *};
 
     fn root() -> bool {
         let can = rustix::process::geteuid().is_root() && Path::new("/dev/loop-control").exists();
@@ -176,32 +149,38 @@ mod tests {
         let file = fs::canonicalize(dir.path()).unwrap().join("volume");
         create(&file, 32 << 20, Some(100)).unwrap();
         assert_eq!(shown_by(&file), None, "nothing is left of making it");
-        let root = mount(&file).unwrap();
+        let volume = mount(&file).unwrap();
         assert!(shown_by(&file).is_some());
+        let empty = volume.usage().unwrap();
+        assert!(empty.bytes < 8 << 20 && empty.size == 32 << 20 && empty.inodes < 20, "{empty:?}");
         let open = |name: &str| {
             let flags = rustix::fs::OFlags::CREATE | rustix::fs::OFlags::RDWR;
-            rustix::fs::openat(&root, name, flags, Mode::from_raw_mode(0o600)).map(File::from)
+            rustix::fs::openat(&volume.root, name, flags, Mode::from_raw_mode(0o600)).map(File::from)
         };
         let big = open("upper/big").unwrap();
         let block = vec![1; 1 << 20];
         let full = (0..64).find_map(|i| big.write_all_at(&block, i << 20).err().map(|e| (i, e))).unwrap();
         assert!(full.0 < 32 && full.1.raw_os_error() == Some(libc::ENOSPC), "{full:?}");
+        let used = volume.usage().unwrap();
+        assert!(used.is_full() && !used.is_out_of_inodes() && used.bytes <= used.size, "{used:?}");
         drop(big);
-        rustix::fs::unlinkat(&root, "upper/big", rustix::fs::AtFlags::empty()).unwrap();
+        rustix::fs::unlinkat(&volume.root, "upper/big", rustix::fs::AtFlags::empty()).unwrap();
         let last = (0..200).find_map(|i| open(&format!("upper/{i}")).err().map(|e| (i, e))).unwrap();
         assert!(last.0 < 100 && last.1 == rustix::io::Errno::NOSPC, "{last:?}");
-        drop(root);
+        let used = volume.usage().unwrap();
+        assert!(!used.is_full() && used.is_out_of_inodes() && used.most_inodes >= 100, "{used:?}");
+        drop(volume);
         grow(&file, 64 << 20).unwrap();
         grow(&file, 1 << 20).unwrap();
-        let root = mount(&file).unwrap();
-        let stat = rustix::fs::fstatvfs(&root).unwrap();
-        assert!(stat.f_blocks * stat.f_frsize > 50 << 20, "{}", stat.f_blocks);
-        drop(root);
+        let volume = mount(&file).unwrap();
+        let grown = volume.usage().unwrap();
+        assert!(grown.size == 64 << 20 && grown.bytes < used.bytes + (2 << 20), "{grown:?}");
+        drop(volume);
         assert_eq!(shown_by(&file), None);
     }
 
     #[test]
-    fn a_volume_is_mounted_once() {
+    fn a_volume_is_mounted_from_one_device() {
         if !root() {
             return;
         }
@@ -211,8 +190,13 @@ mod tests {
         let held = mount(&file).unwrap();
         let second = mount(&file).map(drop).unwrap_err().to_string();
         assert!(second.contains("still shows it"), "{second}");
+        let again = share(&file).unwrap();
+        assert_eq!(again.device, held.device);
         drop(held);
-        mount(&file).unwrap();
+        assert!(shown_by(&file).is_some() && again.usage().is_ok());
+        drop(again);
+        assert_eq!(shown_by(&file), None);
+        share(&file).unwrap();
         assert!(create(&dir.path().join("small"), 1 << 10, None).is_err());
         assert!(!dir.path().join("small").exists());
     }

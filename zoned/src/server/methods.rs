@@ -16,6 +16,7 @@ use crate::{
     zone::{
         check,
         limits::uses,
+        online,
         request::{Answer, Arguments, What},
         warnings,
         zones::{Zones, infos},
@@ -99,6 +100,7 @@ impl Daemon {
                 });
                 self.ask(&zone, None, What::Move(verb, Arguments { from: None, timeout }), client).await
             }
+            Method::Wait { zone, timeout } => self.wait(&zone, timeout, client, calls).await,
             Method::Exec { zone, spec } => {
                 let want = if spec.tty { 0 } else { 3 };
                 let request = protocol::Request::Exec { spec };
@@ -172,6 +174,31 @@ impl Daemon {
             }
         };
         done(answer)
+    }
+
+    /// Waits until a zone is online. If the client goes, nobody waits any more.
+    async fn wait(
+        &self,
+        zone: &str,
+        timeout: Option<u32>,
+        client: &mut Client,
+        calls: &mut Calls,
+    ) -> Answered {
+        let handle = self.zones.find(zone)?;
+        let (steps, mut told) = mpsc::channel(1);
+        let mut waiting = std::pin::pin!(online::wait(&handle, timeout, steps));
+        loop {
+            tokio::select! {
+                biased;
+                answer = &mut waiting => return done(answer?),
+                Some((step, amount)) = told.recv() => {
+                    client.next(&Reply::Progress { step, amount }).await.map_err(Answering::Gone)?;
+                }
+                call = calls.receive_call::<serde::de::IgnoredAny>() => {
+                    return Err(Answering::Gone(call.err().unwrap_or(zlink::Error::SocketRead)));
+                }
+            }
+        }
     }
 
     async fn session(

@@ -7,14 +7,15 @@
 //! Nothing is forced to a disk and nothing is waited for by the clock. If a step fails all is torn down again and
 //! the zone is installed, with the reason.
 
-use std::{process::Child, time::Duration};
+use std::time::Duration;
 
 use tokio::time::sleep;
 use zoned_api::{ApiError, State};
 
 use super::{
     first,
-    launch::{BootError, launch},
+    launch::{BootError, Launched, launch},
+    online::{self, Rule},
     preflight,
     status::{Run, Status},
     tear_down::{in_words, tear_down},
@@ -49,7 +50,7 @@ pub(super) async fn bring_up(work: &Work, until: Until) -> Result<(), ApiError> 
     work.step("assembling the zone", None);
     let launched = work.blocking(move |host| launch(host, &status, until)).await;
     let risen = match launched {
-        Ok((child, booted_ms)) => rise(work, child, booted_ms, until).await,
+        Ok(launched) => rise(work, launched, until).await,
         Err(e) => Err(e),
     };
     let host = work.host.clone();
@@ -148,7 +149,8 @@ fn hint(host: &Host, status: &Status) -> Option<String> {
     missing.or_else(|| first::fault(host, status).map(|_| first::hint(&status.config.zone)))
 }
 
-async fn rise(work: &Work, mut child: Child, booted_ms: u64, until: Until) -> Result<(), BootError> {
+async fn rise(work: &Work, launched: Launched, until: Until) -> Result<(), BootError> {
+    let Launched { monitor: mut child, booted_ms, online } = launched;
     let folder = work.host.run_folder(&work.status().uuid());
     let tether = match Tether::connect(&folder.0).await {
         Ok(tether) => tether,
@@ -165,7 +167,9 @@ async fn rise(work: &Work, mut child: Child, booted_ms: u64, until: Until) -> Re
         }
     };
     tracing::debug!(monitor = tether.pid, "the monitor answers");
-    work.change(|status| status.run = Some(Run { tether: tether.clone(), booted_ms }));
+    work.change(|status| {
+        status.run = Some(Run { tether: tether.clone(), booted_ms, rule: Rule::new(online) })
+    });
     if work.status().config.has_links() {
         connect(work, &tether).await?;
     }
@@ -191,6 +195,9 @@ async fn follow(work: &Work, tether: &Tether, until: Until) -> Result<(), BootEr
             reached = tether.until(come) => reached?,
             () = work.cancel.cancelled() => return Err(BootError::Interrupted),
         };
+        if reached == State::Running {
+            online::watch_over(work.host.clone(), &work.status());
+        }
         if reached == State::Running || until == Until::Ready {
             work.end_in(reached, None);
             return Ok(());

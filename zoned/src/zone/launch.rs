@@ -14,6 +14,7 @@ use brands::detect::{InitCheck, InitKind, detect};
 
 use super::{
     bring_up::Until,
+    limits::BeginError,
     monitors::Waiting,
     run_record::{Process, RunRecord},
     status::Status,
@@ -24,8 +25,8 @@ use crate::{
     host::Host,
     image::ImageError,
     network::NetworkError,
-    plan::{self, Cgroups, Identity, Plan, RunFolder, network::NetworkPlan},
-    platform::cgroup::{CgroupError, LimitError},
+    plan::{self, Cgroups, Identity, Plan, RunFolder, online::OnlinePlan},
+    platform::cgroup::CgroupError,
     store::{StoreError, atomic},
 };
 
@@ -48,9 +49,9 @@ pub(super) enum BootError {
     /// Its groups.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
-    /// Its limits.
+    /// Its limits, or the volume that bounds what it writes.
     #[error(transparent)]
-    Limit(#[from] LimitError),
+    Limit(#[from] BeginError),
     /// Its slot in the eBPF programs, or a device.
     #[error("{0}")]
     Metering(String),
@@ -89,8 +90,19 @@ impl BootError {
     }
 }
 
-/// Everything up to a monitor that has begun. Returns it, and when that was, milliseconds since the epoch.
-pub(super) fn launch(host: &Host, status: &Status, until: Until) -> Result<(Child, u64), BootError> {
+/// A monitor that has begun.
+#[derive(Debug)]
+pub(super) struct Launched {
+    /// Its process.
+    pub(super) monitor: Child,
+    /// When that was, milliseconds since the epoch.
+    pub(super) booted_ms: u64,
+    /// By what the zone comes online.
+    pub(super) online: OnlinePlan,
+}
+
+/// Everything up to a monitor that has begun.
+pub(super) fn launch(host: &Host, status: &Status, until: Until) -> Result<Launched, BootError> {
     let (identity, folder) = (status.identity(), host.run_folder(&status.uuid()));
     make_folder(&folder)?;
     let unstarted = |source| BootError::Monitor { path: host.monitors.program().to_owned(), source };
@@ -100,13 +112,14 @@ pub(super) fn launch(host: &Host, status: &Status, until: Until) -> Result<(Chil
     let begun = record.save(&folder.run()).map_err(BootError::from);
     // One that waits for its interfaces is let go on when they are there.
     let straight = record.straight && !status.config.has_links();
-    let begun = begun.and_then(|()| prepare(host, status, identity.clone(), &folder)).and_then(|network| {
+    let begun = begun.and_then(|()| prepare(host, status, identity.clone(), &folder)).and_then(|plan| {
         begin(&monitor, &folder, straight)?;
         // While the monitor builds the zone.
-        Ok(host.network.prepare(&identity, &network)?)
+        host.network.prepare(&identity, &plan.network)?;
+        Ok(plan.online)
     });
     match begun {
-        Ok(()) => Ok((monitor.released(), record.booted_ms)),
+        Ok(online) => Ok(Launched { monitor: monitor.released(), booted_ms: record.booted_ms, online }),
         Err(e) => {
             monitor.end();
             Err(e)
@@ -121,17 +134,14 @@ fn begin(monitor: &Waiting, folder: &RunFolder, straight: bool) -> Result<(), Bo
     monitor.begin(folder, straight, &listener, log).map_err(|_| TetherError::Ended.into())
 }
 
-/// What the monitor needs before it begins: groups, slot, plan. Returns the network there is to be.
-fn prepare(
-    host: &Host,
-    status: &Status,
-    identity: Identity,
-    folder: &RunFolder,
-) -> Result<NetworkPlan, BootError> {
+/// What the monitor needs before it begins: groups, slot, plan.
+fn prepare(host: &Host, status: &Status, identity: Identity, folder: &RunFolder) -> Result<Plan, BootError> {
     let tag = identity.tag();
     let cgroups = host.tree.create(&tag, status.ids)?;
     tracing::debug!(zone = %identity.name, "groups are made");
-    host.limits.begin(&host.tree, &identity, &status.config)?;
+    host.images.grow(identity.uuid, status.config.root.quota)?;
+    let dataset = host.images.dataset(identity.uuid);
+    host.limits.begin(&host.tree, &identity, &status.config, &dataset)?;
     let id = host.tree.id(&tag)?;
     host.metering.assign(&identity, id, &status.config).map_err(BootError::Metering)?;
     tracing::debug!(zone = %identity.name, "it is metered");
@@ -143,7 +153,7 @@ fn prepare(
     data.and_then(|data| atomic::write(&folder.plan(), &data, atomic::Keep::ThroughExit))
         .map_err(BootError::folder(&folder.plan(), "write"))?;
     tracing::debug!(zone = %name, "the plan is written");
-    Ok(plan.network)
+    Ok(plan)
 }
 
 fn make_plan(
@@ -156,7 +166,6 @@ fn make_plan(
     let (profile, confinement) =
         host.brands.confinement(&status.config).map_err(|e| BootError::Plan(e.to_string()))?;
     let uuid = status.uuid();
-    host.images.grow(uuid, status.config.root.quota)?;
     let network = host.network.plan(&identity, &status.config)?;
     let plan = plan::build::plan(&plan::build::Inputs {
         config: &status.config,

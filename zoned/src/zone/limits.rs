@@ -1,35 +1,39 @@
 //! Limits of zones that run: set before anything runs, changed live, watched, and told.
 //!
-//! What is in force is in the kernel, in the zone's groups; it outlives this daemon. Kept here is only which boots there
-//! are to change and to watch. Reaching a limit is an event: at once, and then once a minute while it goes on, so that
-//! no zone pushes the others' events out of the journal.
+//! What is in force is in the kernel, in the zone's groups and in the volume it writes to; it outlives this daemon. Kept
+//! here is only which boots there are to change and to watch, and a mount of each one's volume. Reaching a limit is an
+//! event.
+
+mod boot;
+mod uses;
 
 use std::{
     collections::HashMap,
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use tokio::time::{MissedTickBehavior, interval};
 use uuid::Uuid;
-use zoned_api::{
-    ApiError, EventKind, ZoneConfig, ZoneName, config::Limits, error::Fault, report::LimitUse,
-    stat::Entitlement,
-};
+use zoned_api::{ApiError, ZoneConfig, config::Limits, error::Fault};
 
+use self::boot::Boot;
+pub use self::uses::{entitlement, uses};
 use super::status::Status;
 use crate::{
     fault::whole,
     host::Host,
-    plan::Identity,
-    platform::cgroup::{Counters, Hits, LimitError, Tree},
+    plan::{Dataset, Identity},
+    platform::{
+        Failure,
+        cgroup::{LimitError, Tree},
+        volume::{self, Usage, Volume},
+    },
 };
 
 /// How often the kernel's counters are looked at: version 1 tells of refused forks to nobody.
 const EVERY: Duration = Duration::from_secs(1);
-
-/// How long one zone is not told of again.
-const QUIET: Duration = Duration::from_secs(60);
 
 /// The boots that have limits.
 #[derive(Debug, Default)]
@@ -42,91 +46,116 @@ struct Kept {
     changed: HashMap<Uuid, Limits>,
 }
 
-#[derive(Debug)]
-struct Boot {
-    tag: String,
-    name: ZoneName,
-    counters: Counters,
-    /// What has been told, and when last.
-    told: Hits,
-    at: Option<Instant>,
+/// Why a boot cannot begin within its limits.
+#[derive(Debug, thiserror::Error)]
+pub enum BeginError {
+    /// A limit.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
+    /// What it writes to cannot be mounted.
+    #[error("{0}")]
+    Volume(#[from] Failure),
 }
 
 impl Keeper {
-    /// Sets the limits of a boot whose groups were just made.
-    pub fn begin(&self, tree: &Tree, identity: &Identity, config: &ZoneConfig) -> Result<(), LimitError> {
+    /// Sets the limits of a boot whose groups were just made, and mounts its volume: nobody else has it mounted yet.
+    pub fn begin(
+        &self,
+        tree: &Tree,
+        identity: &Identity,
+        config: &ZoneConfig,
+        dataset: &Dataset,
+    ) -> Result<(), BeginError> {
+        let volume = match dataset {
+            Dataset::Volume(file) => Some(volume::mount(file)?),
+            Dataset::Folder(_) => None,
+        };
         let mut kept = self.lock();
         let limits = kept.changed.remove(&identity.uuid).unwrap_or_else(|| config.limits());
         tree.limit_new(&identity.tag(), &limits)?;
-        kept.watch(tree, identity);
+        kept.watch(tree, identity, volume);
         Ok(())
     }
 
     /// Takes over a boot of an earlier daemon's; what that one did not come to write is written.
     pub fn adopt(&self, tree: &Tree, identity: &Identity, config: &ZoneConfig) {
-        let mut kept = self.lock();
         if let Err(e) = tree.limit(&identity.tag(), &config.limits()) {
             tracing::error!(zone = %identity.name, "not all of its limits are in force: {}", whole(&e));
         }
-        kept.watch(tree, identity);
+        self.lock().watch(tree, identity, None);
+    }
+
+    /// Mounts the volume of a boot that was taken over. Blocks while the zone forces to the disk what it has written.
+    pub fn adopt_volume(&self, identity: &Identity, file: &Path) {
+        let volume = volume::join(file).unwrap_or_else(|e| {
+            tracing::warn!(zone = %identity.name, "how full its disk is cannot be told: {}", whole(&e));
+            None
+        });
+        let mut kept = self.lock();
+        if let Some(boot) = kept.boots.get_mut(&identity.uuid).filter(|boot| boot.tag == identity.tag()) {
+            boot.volume = volume;
+        } else {
+            // It has ended meanwhile. To unmount may take long.
+            drop(kept);
+            drop(volume);
+        }
     }
 
     /// Changes the limits of a zone where it runs. True if it does.
-    fn change(&self, tree: &Tree, status: &Status, limits: Limits) -> Result<bool, LimitError> {
-        let mut kept = self.lock();
-        kept.changed.remove(&status.uuid());
-        if let Some(boot) = kept.boots.get(&status.uuid()) {
-            return tree.limit(&boot.tag, &limits).map(|()| true);
+    ///
+    /// The kernel may have to reclaim memory for that, and to write what is in it to a disk: others go on meanwhile.
+    fn change(&self, tree: &Tree, status: &Status, limits: &Limits) -> Result<bool, LimitError> {
+        let uuid = status.uuid();
+        let writing = {
+            let mut kept = self.lock();
+            kept.changed.remove(&uuid);
+            kept.boots.get(&uuid).map(|boot| boot.writing.clone())
+        };
+        if let Some(writing) = writing {
+            let _one = lock(&writing);
+            // Else it has ended meanwhile; while it is there its groups are, until this has been let go.
+            if let Some(tag) = self.lock().boots.get(&uuid).map(|boot| boot.tag.clone()) {
+                return tree.limit(&tag, limits).map(|()| true);
+            }
         }
         if status.doing.is_some() {
-            kept.changed.insert(status.uuid(), limits);
+            self.lock().changed.insert(uuid, limits.clone());
         }
         Ok(false)
     }
 
     /// Ends to watch a zone, of which nothing runs any more. Its groups are still there.
     pub fn end(&self, host: &Host, zone: &Uuid) {
-        let mut kept = self.lock();
-        kept.changed.remove(zone);
-        if let Some(mut boot) = kept.boots.remove(zone) {
-            boot.at = None;
-            boot.look(host);
+        let ended = {
+            let mut kept = self.lock();
+            kept.changed.remove(zone);
+            kept.boots.remove(zone)
+        };
+        if let Some(mut boot) = ended {
+            drop(lock(&boot.writing));
+            boot.look_last(host);
         }
+    }
+
+    /// How full the volume of a zone that runs is, where it has one. Waits for nothing.
+    pub fn usage(&self, zone: &Uuid) -> Option<Usage> {
+        self.lock().boots.get(zone)?.usage()
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Kept {
-    fn watch(&mut self, tree: &Tree, identity: &Identity) {
+    fn watch(&mut self, tree: &Tree, identity: &Identity, volume: Option<Volume>) {
         let (tag, name) = (identity.tag(), identity.name.clone());
         let counters = tree.counters(&tag);
-        let told = counters.read();
-        self.boots.insert(identity.uuid, Boot { tag, name, counters, told, at: None });
-    }
-}
-
-impl Boot {
-    /// Tells what has been hit since it was told last.
-    fn look(&mut self, host: &Host) {
-        if self.at.is_some_and(|at| at.elapsed() < QUIET) {
-            return;
-        }
-        let now = self.counters.read();
-        let (kills, refused) =
-            (now.oom_kills.saturating_sub(self.told.oom_kills), now.tasks.saturating_sub(self.told.tasks));
-        if kills > 0 {
-            host.journal.note(Some(&self.name), EventKind::Oom { kills });
-        }
-        if refused > 0 {
-            let key = "tasks.max".into();
-            host.journal.note(Some(&self.name), EventKind::Limit { key, times: refused });
-        }
-        if kills > 0 || refused > 0 {
-            (self.told, self.at) = (now, Some(Instant::now()));
-        }
+        self.boots.insert(identity.uuid, Boot::new(tag, name, counters, volume));
     }
 }
 
@@ -151,13 +180,13 @@ pub(super) fn change(host: &Host, status: &Status, next: &ZoneConfig) -> Result<
     if next.limits() == status.config.limits() {
         return Ok(false);
     }
-    let changed = host.limits.change(&host.tree, status, next.limits());
+    let changed = host.limits.change(&host.tree, status, &next.limits());
     changed.map_err(|e| refused(&format!("zone {}", status.config.zone), &e))
 }
 
 /// Gives a zone the limits back that it had.
 pub(super) fn put_back(host: &Host, status: &Status) {
-    if let Err(e) = host.limits.change(&host.tree, status, status.config.limits()) {
+    if let Err(e) = host.limits.change(&host.tree, status, &status.config.limits()) {
         tracing::error!(zone = %status.config.zone, "its limits could not all be put back: {}", whole(&e));
     }
 }
@@ -174,61 +203,5 @@ fn refused(of: &str, error: &LimitError) -> ApiError {
             ApiError::invalid(message, Some(hint.into()))
         }
         LimitError::Write { .. } => ApiError::failed(message, Some("nothing was changed".into())),
-    }
-}
-
-/// The limits that are in force for a zone that runs, with what it takes of them.
-pub fn uses(host: &Host, status: &Status) -> Vec<LimitUse> {
-    if status.run.is_none() {
-        return Vec::new();
-    }
-    let tag = status.identity().tag();
-    let (Limits { cpu, memory, tasks, io }, taken) = (host.tree.in_force(&tag), host.tree.taken(&tag));
-    let row = |key: &str, limit: Option<String>, used: Option<u64>, hits: Option<u64>| {
-        Some(LimitUse { key: key.into(), limit: limit?, used, hits })
-    };
-    let text = |value: Option<u64>| value.map(|n| n.to_string());
-    [
-        row("cpu.shares", text(cpu.shares), None, None),
-        row("cpu.cap", cpu.cap.map(|cap| cap.to_string()), None, taken.throttled),
-        row("cpu.cpus", cpu.cpus.map(|cpus| cpus.to_string()), None, None),
-        row("memory.limit", memory.limit.map(|s| s.to_string()), taken.memory, taken.oom_kills),
-        row("memory.high", memory.high.map(|s| s.to_string()), taken.memory, None),
-        row("memory.swap", memory.swap.map(|s| s.to_string()), None, None),
-        row("tasks.max", text(tasks.max), taken.tasks, taken.task_hits),
-        row("io.weight", text(io.weight), None, None),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
-}
-
-/// What a zone is entitled to among zones that have `total` shares together, on a host of so many CPUs.
-pub fn entitlement(config: &ZoneConfig, total: u64, cpus: usize) -> Entitlement {
-    let shares = config.cpu.counted_shares();
-    let own = config.cpu.cpus.as_ref().map(|set| set.count() as f64);
-    let cap = config.cpu.cap.into_iter().chain(own).reduce(f64::min);
-    Entitlement {
-        shares,
-        share_percent: if shares == 0 { 0.0 } else { 100.0 * shares as f64 / total.max(shares) as f64 },
-        cap,
-        cap_percent: cap.map(|cap| (100.0 * cap / cpus.max(1) as f64).min(100.0)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn entitlement_is_a_share_of_those_who_run_and_the_lesser_of_cap_and_cpus() {
-        let of = |keys: &str, total, cpus| {
-            entitlement(&ZoneConfig::parse(&format!("zone: a\ncpu: {{ {keys} }}")).unwrap(), total, cpus)
-        };
-        let one = of("shares: 300, cap: 1.5, cpus: 0", 400, 2);
-        assert_eq!((one.share_percent, one.cap, one.cap_percent), (75.0, Some(1.0), Some(50.0)));
-        let idle = of("shares: 0", 0, 2);
-        assert_eq!((idle.share_percent, idle.cap, idle.cap_percent), (0.0, None, None));
-        assert_eq!(of("cap: 8", 100, 2).cap_percent, Some(100.0));
     }
 }

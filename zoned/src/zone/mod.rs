@@ -10,6 +10,7 @@ mod halt;
 mod launch;
 pub mod limits;
 pub mod monitors;
+pub mod online;
 pub mod operation;
 mod pause;
 mod preflight;

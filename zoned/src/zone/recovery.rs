@@ -15,6 +15,7 @@ use uuid::Uuid;
 use zoned_api::{State, Verb, report::Exit};
 
 use super::{
+    online::{self, Rule},
     operation::{Task, Until},
     request::Arguments,
     run_record::RunRecord,
@@ -26,7 +27,7 @@ use crate::{
     fault::whole,
     host::Host,
     monitor::protocol::{ExitRecord, Phase},
-    plan::Plan,
+    plan::{Dataset, Plan},
     store::StoreError,
 };
 
@@ -98,7 +99,7 @@ async fn find(host: &Arc<Host>, mut status: Status) -> (Status, Option<Task>) {
         Ok(tether) if tether.boot == status.history.boot => adopt(host, status, tether, &record),
         Ok(tether) => {
             tracing::error!(zone = %status.config.zone, "its monitor is of boot {}, not {}", tether.boot, status.history.boot);
-            status.run = Some(Run { tether, booted_ms: record.booted_ms });
+            status.run = Some(Run { tether, booted_ms: record.booted_ms, rule: Rule::default() });
             status.state = State::ShuttingDown;
             (status, Some(Task::End { end: Err(()), restart: false }))
         }
@@ -136,14 +137,19 @@ fn sweep(host: &Host, uuid: &Uuid) -> u64 {
 }
 
 /// Takes over a boot whose monitor lives.
-fn adopt(host: &Host, mut status: Status, tether: Tether, record: &RunRecord) -> (Status, Option<Task>) {
+fn adopt(host: &Arc<Host>, mut status: Status, tether: Tether, record: &RunRecord) -> (Status, Option<Task>) {
     let (seen, identity) = (tether.seen(), status.identity());
     let metered = host.tree.id(&identity.tag()).map_err(|e| whole(&e));
     if let Err(e) = metered.and_then(|id| host.metering.adopt(&identity, id, &status.config)) {
         tracing::error!(zone = %status.config.zone, "it runs unmetered: {e}");
     }
     host.limits.adopt(&host.tree, &identity, &status.config);
-    if let Some(plan) = Plan::load(&host.run_folder(&status.uuid())) {
+    if let Dataset::Volume(file) = host.images.dataset(identity.uuid) {
+        let (host, identity) = (host.clone(), identity.clone());
+        tokio::task::spawn_blocking(move || host.limits.adopt_volume(&identity, &file));
+    }
+    let plan = Plan::load(&host.run_folder(&status.uuid()));
+    if let Some(plan) = &plan {
         let groups = host.tree.zone(&identity.tag());
         if let Err(e) = host.network.adopt(&identity, &plan.network, &host.metering, &groups) {
             tracing::error!(zone = %status.config.zone, "its network stays as it was: {}", whole(&e));
@@ -161,7 +167,12 @@ fn adopt(host: &Host, mut status: Status, tether: Tether, record: &RunRecord) ->
         Phase::Running | Phase::Ended(_) => (State::Running, None),
     };
     (status.state, status.reason) = (state, None);
-    status.run = Some(Run { tether, booted_ms: record.booted_ms });
+    let rule = plan.map(|plan| Rule::new(plan.online)).unwrap_or_default();
+    status.run = Some(Run { tether, booted_ms: record.booted_ms, rule });
+    // What an earlier daemon knew of is no event; a boot that is followed sees to it itself.
+    if seen.online.since_ms.is_none() && matches!(state, State::Running | State::Paused) {
+        online::watch_over(host.clone(), &status);
+    }
     (status, first)
 }
 

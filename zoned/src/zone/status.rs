@@ -5,7 +5,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 use zoned_api::{State, Verb, ZoneConfig, ZoneInfo, config};
 
-use super::tether::Tether;
+use super::{online::Rule, tether::Tether};
 use crate::{
     host::Host,
     plan::{IdRange, Identity},
@@ -45,6 +45,8 @@ pub struct Run {
     pub tether: Tether,
     /// Milliseconds since the epoch when it was booted.
     pub booted_ms: u64,
+    /// By what it comes online.
+    pub rule: Rule,
 }
 
 /// The state of a zone of which nothing runs, and why, where its root says so.
@@ -102,6 +104,8 @@ impl Status {
             }
             _ => (None, None),
         };
+        let runs = matches!(self.state, State::Running | State::Paused);
+        let seen = self.run.as_ref().filter(|_| runs).map(|run| (run, run.tether.seen()));
         ZoneInfo {
             zone: self.config.zone.clone(),
             uuid: self.uuid(),
@@ -113,6 +117,8 @@ impl Status {
             init_pid: self.run.as_ref().and_then(|run| run.tether.seen().init),
             monitor_pid: self.run.as_ref().map(|run| run.tether.pid),
             booted_ms: self.run.as_ref().map(|run| run.booted_ms),
+            online_ms: seen.as_ref().and_then(|(_, seen)| seen.online.since_ms),
+            awaits: seen.and_then(|(run, seen)| run.rule.awaits(&seen)),
             last_exit: self.history.last_exit.clone(),
             root,
             os: os.map(str::to_owned),

@@ -31,7 +31,7 @@ use crate::{
     events::escape,
     monitor::{
         packet,
-        protocol::{Answer, Asked, ExitRecord, News, Phase, Request, VERSION},
+        protocol::{Answer, Asked, ExitRecord, News, Online, Phase, Request, VERSION},
     },
     sys::readiness::watch,
 };
@@ -72,6 +72,8 @@ pub struct Seen {
     pub init: Option<u32>,
     /// How far it has come.
     pub phase: Phase,
+    /// Whether the zone is online. Its words are escaped.
+    pub online: Online,
     /// The monitor is no more.
     pub gone: bool,
 }
@@ -112,7 +114,7 @@ impl Tether {
         let socket = dial(run).and_then(|socket| watch(socket, both)).map_err(TetherError::Connect)?;
         let socket = Arc::new(socket);
         let hello = timeout(PATIENCE, read(&socket)).await.map_err(|_| TetherError::Silent)?;
-        let Some((News::Hello { version, boot, pid, init, phase }, _)) =
+        let Some((News::Hello { version, boot, pid, init, phase, online }, _)) =
             hello.map_err(TetherError::Connect)?
         else {
             return Err(TetherError::Ended);
@@ -121,7 +123,7 @@ impl Tether {
             return Err(TetherError::Version(version));
         }
         let pidfd = open_pidfd(pid).map_err(|e| TetherError::Watch(pid, e))?;
-        let (send, seen) = watched::channel(Seen { init, phase, gone: false });
+        let (send, seen) = watched::channel(Seen { init, phase, online: escaped(online), gone: false });
         let tether = Self {
             boot,
             pid,
@@ -206,6 +208,9 @@ impl Tether {
                 Ok(Some((News::Phase { init, phase }, _))) => {
                     seen.send_modify(|s| (s.init, s.phase) = (init.or(s.init), phase));
                 }
+                Ok(Some((News::Online { online }, _))) => {
+                    seen.send_modify(|s| s.online = escaped(online));
+                }
                 Ok(Some((News::Answer { to, answer }, fds))) => self.answer(to, answer, fds),
                 Ok(None) | Err(_) => break,
             }
@@ -240,6 +245,10 @@ impl Tether {
         // ECHILD: adopted, so the host's init reaps it.
         let _ = waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
     }
+}
+
+fn escaped(online: Online) -> Online {
+    Online { status: online.status.map(|text| escape(text.as_bytes())), ..online }
 }
 
 /// A pidfd of a process.

@@ -94,7 +94,8 @@ impl ZoneConfig {
         }
         self.check_limits()?;
         self.check_net()?;
-        self.check_process()
+        self.check_process()?;
+        self.check_online()
     }
 
     fn check_quota(&self) -> Result<(), ApiError> {

@@ -6,6 +6,7 @@
 mod check;
 mod limits;
 mod net;
+mod online;
 mod parse;
 mod set;
 mod size;
@@ -23,6 +24,7 @@ pub use net::{
 };
 
 pub use limits::{Cpu, CpuSet, DEFAULT_SHARES, DEFAULT_WEIGHT, Io, Limits, Memory, Tasks};
+pub use online::{DEFAULT_TIMEOUT, Online};
 pub use size::{Scalar, Size};
 
 /// Largest configuration text accepted, in bytes.
@@ -47,6 +49,9 @@ pub struct ZoneConfig {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("examples" = [["db"]]))]
     pub after: Vec<ZoneName>,
+    /// When it counts as online: what `boot --wait` waits for.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub online: Online,
     /// Host name inside; the zone's name if none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
@@ -258,5 +263,13 @@ impl ZoneConfig {
     /// JSON Schema of the configuration.
     pub fn schema() -> schemars::Schema {
         schemars::schema_for!(ZoneConfig)
+    }
+
+    /// Whether the zone's first process is the built-in init.
+    pub fn has_builtin_init(&self) -> bool {
+        match self.process.init.as_deref() {
+            Some(path) => path == "none",
+            None => self.root.sparse || !self.process.command.is_empty(),
+        }
     }
 }

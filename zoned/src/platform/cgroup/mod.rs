@@ -14,8 +14,10 @@
 //! gets a folder of its own, named by its number.
 
 mod controllers;
+mod enforceable;
 mod legacy;
 mod limits;
+mod settings;
 mod unified;
 mod walk;
 
@@ -30,7 +32,8 @@ use std::{
 
 pub use self::{
     controllers::{Counters, Hits, Taken},
-    limits::{Enforced, LimitError},
+    enforceable::Enforced,
+    limits::LimitError,
 };
 use self::{legacy::Legacy, unified::Unified};
 use crate::{

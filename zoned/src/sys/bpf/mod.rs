@@ -229,8 +229,8 @@ struct ProgLoad {
     reserved: u32,
 }
 
-/// Loads `return 0` as a program of a type and drops it: whether this kernel takes such programs at all.
-pub fn probe_program(prog_type: u32, expected_attach_type: u32, attach_btf_id: u32) -> io::Result<()> {
+/// Loads `return 0` as a program of a type: whether this kernel takes such programs at all.
+pub fn load_program(prog_type: u32, expected_attach_type: u32, attach_btf_id: u32) -> io::Result<OwnedFd> {
     const RETURN_0: [u64; 2] = [0x0000_0000_0000_00b7, 0x0000_0000_0000_0095];
     let mut attr = ProgLoad {
         prog_type,
@@ -242,5 +242,5 @@ pub fn probe_program(prog_type: u32, expected_attach_type: u32, attach_btf_id: u
         ..ProgLoad::default()
     };
     // SAFETY: instructions and licence are constants that outlive the call.
-    unsafe { bpf(PROG_LOAD, &mut attr) }.map(|fd| drop(owned(fd)))
+    unsafe { bpf(PROG_LOAD, &mut attr) }.map(owned)
 }

@@ -1,0 +1,221 @@
+//! Limits as files: which of them say a zone's limits, and with which values.
+//!
+//! [`settings`] is the policy, as data, for both versions; it looks at nothing but what [`Sight`] shows of the host,
+//! and writes nothing.
+//!
+//! Shares are linear in both versions: weight is shares × 10 in version 1 (of 2..262144) and shares × 1 in version 2
+//! (of 1..10000), in the kernel's terms the same, so that 10:1 asked is 10:1 given. A group with `cpu.idle` weighs 3 of
+//! version 1's units, 0.3 of a share.
+
+use zoned_api::config::{DEFAULT_WEIGHT, Limits, Size};
+
+use super::{
+    controllers::{Controller, Sight, Version},
+    limits::LimitError,
+};
+
+/// Weight of one share in version 1.
+pub(super) const V1_PER_SHARE: u64 = 10;
+
+/// Period of a cap in microseconds, the kernel's own.
+pub(super) const PERIOD_US: u64 = 100_000;
+
+/// One file to write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Setting {
+    /// Key of the configuration it comes from.
+    pub(super) key: &'static str,
+    pub(super) controller: Controller,
+    pub(super) file: &'static str,
+    /// None takes what the group above has.
+    pub(super) value: Option<String>,
+}
+
+/// The files that say these limits, in an order in which each may be written. In a group that was just `made` nothing
+/// is set, and what limits nothing is left out.
+pub(super) fn settings(host: &impl Sight, limits: &Limits, made: bool) -> Result<Vec<Setting>, LimitError> {
+    let mut all = Vec::new();
+    for part in [cpu, cpuset, memory, tasks, weight] {
+        part(&mut Draft { host, made, all: &mut all }, limits)?;
+    }
+    Ok(all)
+}
+
+struct Draft<'a, H> {
+    host: &'a H,
+    made: bool,
+    all: &'a mut Vec<Setting>,
+}
+
+impl<H: Sight> Draft<'_, H> {
+    /// Where a controller is. None if it is nowhere and nothing is asked of it.
+    fn version(
+        &self,
+        key: &'static str,
+        controller: Controller,
+        asked: bool,
+    ) -> Result<Option<Version>, LimitError> {
+        match self.host.version(controller) {
+            None if asked => Err(unsupported(
+                key,
+                format!("this host has no {} controller for zones", controller.name(Version::Two)),
+                "`zonectl doctor` shows what this host can enforce; take the key away",
+            )),
+            version => Ok(version),
+        }
+    }
+
+    /// A limit, or what says that there is none.
+    fn put(
+        &mut self,
+        key: &'static str,
+        controller: Controller,
+        file: &'static str,
+        value: Option<String>,
+        none: &str,
+    ) {
+        if value.is_some() || !self.made {
+            let value = value.or_else(|| Some(none.to_owned()));
+            self.all.push(Setting { key, controller, file, value });
+        }
+    }
+}
+
+fn unsupported(key: &'static str, why: impl Into<String>, hint: &str) -> LimitError {
+    LimitError::Unsupported { key, why: why.into(), hint: hint.into() }
+}
+
+fn cpu<H: Sight>(draft: &mut Draft<'_, H>, limits: &Limits) -> Result<(), LimitError> {
+    let (key, controller) = ("cpu.shares", Controller::Cpu);
+    let asked = limits.cpu.shares.is_some();
+    if let Some(version) = draft.version(key, controller, asked)? {
+        let shares = limits.cpu.counted_shares();
+        // A group that was idle takes no weight, and one that is no longer idle has the kernel's own.
+        draft.put(key, controller, "cpu.idle", (shares == 0).then(|| "1".into()), "0");
+        if shares > 0 {
+            let (file, weight) = match version {
+                Version::One => ("cpu.shares", shares * V1_PER_SHARE),
+                Version::Two => ("cpu.weight", shares),
+            };
+            draft.put(key, controller, file, Some(weight.to_string()), "");
+        } else if !draft.host.has(controller, "cpu.idle") {
+            let why = "this kernel knows no group that runs only when nobody else wants the CPU (cpu.idle)";
+            return Err(unsupported(key, why, "give it 1 share, the least there is"));
+        }
+    }
+    let key = "cpu.cap";
+    let quota = limits.cpu.cap.map(|cap| (cap * PERIOD_US as f64).round() as u64);
+    match draft.version(key, controller, quota.is_some())? {
+        None => {}
+        Some(_) if quota.is_some() && !draft.host.has(controller, draft.host.quota_file()) => {
+            let why = "this kernel was built without caps (CONFIG_CFS_BANDWIDTH)";
+            return Err(unsupported(key, why, "take the key away; shares and cpus bound a zone too"));
+        }
+        Some(Version::One) => {
+            draft.put(key, controller, "cpu.cfs_quota_us", quota.map(|q| q.to_string()), "-1");
+        }
+        Some(Version::Two) => {
+            let none = format!("max {PERIOD_US}");
+            draft.put(key, controller, "cpu.max", quota.map(|q| format!("{q} {PERIOD_US}")), &none);
+        }
+    }
+    Ok(())
+}
+
+fn cpuset<H: Sight>(draft: &mut Draft<'_, H>, limits: &Limits) -> Result<(), LimitError> {
+    let (key, controller, cpus) = ("cpu.cpus", Controller::Cpuset, &limits.cpu.cpus);
+    let Some(version) = draft.version(key, controller, cpus.is_some())? else { return Ok(()) };
+    if let Some(cpus) = cpus {
+        let have = draft.host.cpus();
+        if let Some(missing) = cpus.without(&have) {
+            let why = format!("this host's zones have no CPU {missing}, only {have}");
+            return Err(unsupported(key, why, "name CPUs that are there, or take the key away for all"));
+        }
+        draft.put(key, controller, "cpuset.cpus", Some(cpus.to_string()), "");
+    } else if version == Version::Two {
+        draft.put(key, controller, "cpuset.cpus", None, "\n");
+    } else if !draft.made {
+        draft.all.push(Setting { key, controller, file: "cpuset.cpus", value: None });
+    }
+    Ok(())
+}
+
+fn memory<H: Sight>(draft: &mut Draft<'_, H>, limits: &Limits) -> Result<(), LimitError> {
+    let (memory, controller) = (&limits.memory, Controller::Memory);
+    let asked = [("memory.limit", memory.limit), ("memory.high", memory.high), ("memory.swap", memory.swap)];
+    let first = asked.iter().find(|(_, size)| size.is_some()).map(|(key, _)| *key);
+    let Some(version) = draft.version(first.unwrap_or("memory.limit"), controller, first.is_some())? else {
+        return Ok(());
+    };
+    let bytes = |size: Option<Size>| size.map(|size| size.0.to_string());
+    let swaps = draft.host.has(
+        controller,
+        match version {
+            Version::One => "memory.memsw.limit_in_bytes",
+            Version::Two => "memory.swap.max",
+        },
+    );
+    if memory.swap.is_some() && !swaps {
+        let why = "this kernel does not count swap space by group";
+        return Err(unsupported("memory.swap", why, "take the key away"));
+    }
+    if version == Version::Two {
+        draft.put("memory.high", controller, "memory.high", bytes(memory.high), "max");
+        draft.put("memory.limit", controller, "memory.max", bytes(memory.limit), "max");
+        if swaps {
+            draft.put("memory.swap", controller, "memory.swap.max", bytes(memory.swap), "max");
+        }
+        return Ok(());
+    }
+    if memory.high.is_some() {
+        let why =
+            "this host's memory controller is of cgroup version 1, which slows nobody down before the limit";
+        return Err(unsupported("memory.high", why, "take the key away, and give memory.limit alone"));
+    }
+    let both = match (memory.limit, memory.swap) {
+        (None, Some(_)) => {
+            let why =
+                "this host's memory controller is of cgroup version 1, which bounds memory and swap together";
+            return Err(unsupported("memory.swap", why, "give memory.limit too"));
+        }
+        (Some(limit), Some(swap)) => Some(limit.0.saturating_add(swap.0).to_string()),
+        _ => None,
+    };
+    draft.put("memory.limit", controller, "memory.limit_in_bytes", bytes(memory.limit), "-1");
+    if swaps {
+        draft.put("memory.swap", controller, "memory.memsw.limit_in_bytes", both, "-1");
+    }
+    Ok(())
+}
+
+fn tasks<H: Sight>(draft: &mut Draft<'_, H>, limits: &Limits) -> Result<(), LimitError> {
+    let (key, max) = ("tasks.max", limits.tasks.max);
+    if draft.version(key, Controller::Pids, max.is_some())?.is_some() {
+        draft.put(key, Controller::Pids, "pids.max", max.map(|n| n.to_string()), "max");
+    }
+    Ok(())
+}
+
+fn weight<H: Sight>(draft: &mut Draft<'_, H>, limits: &Limits) -> Result<(), LimitError> {
+    let (key, weight) = ("io.weight", limits.io.weight);
+    // Nothing is looked for where nothing is asked: no weight was ever set, or it went with the scheduler.
+    if weight.is_none() && draft.made {
+        return Ok(());
+    }
+    let files = match draft.version(key, Controller::Io, weight.is_some())? {
+        Some(_) => draft.host.weight_files(),
+        None => return Ok(()),
+    };
+    if weight.is_some() && files.is_empty() {
+        let why = "no block device of this host shares by weight";
+        let hint = "write bfq to /sys/block/DEVICE/queue/scheduler, or take the key away";
+        return Err(unsupported(key, why, hint));
+    }
+    for file in files {
+        draft.put(key, Controller::Io, file, weight.map(|n| n.to_string()), &DEFAULT_WEIGHT.to_string());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,133 @@
+//! One boot, as it is watched: what it runs into, and the telling of it.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use zoned_api::{EventKind, ZoneName};
+
+use crate::{
+    host::Host,
+    platform::{
+        cgroup::Counters,
+        volume::{Usage, Volume},
+    },
+};
+
+/// How long one limit of one zone is not told of again.
+const QUIET: Duration = Duration::from_secs(60);
+
+/// A boot that has limits.
+#[derive(Debug)]
+pub(super) struct Boot {
+    /// How its groups are named.
+    pub(super) tag: String,
+    /// Held by whoever writes its limits.
+    pub(super) writing: Arc<Mutex<()>>,
+    name: ZoneName,
+    counters: Counters,
+    /// What it writes to, where that has a quota.
+    pub(super) volume: Option<Volume>,
+    /// Looks that found the volume without room, and without inodes.
+    full: [u64; 2],
+    oom: Bell,
+    tasks: Bell,
+    disk: [Bell; 2],
+}
+
+impl Boot {
+    /// Begins to watch. What it has run into already was told by whoever saw it.
+    pub(super) fn new(tag: String, name: ZoneName, counters: Counters, volume: Option<Volume>) -> Self {
+        let hits = counters.read();
+        Self {
+            tag,
+            writing: Arc::default(),
+            name,
+            counters,
+            volume,
+            full: [0; 2],
+            oom: Bell::of(hits.oom_kills),
+            tasks: Bell::of(hits.tasks),
+            disk: Default::default(),
+        }
+    }
+
+    /// How full its volume is, where it has one.
+    pub(super) fn usage(&self) -> Option<Usage> {
+        self.volume.as_ref()?.usage().ok()
+    }
+
+    /// Tells what it has run into since that was told last.
+    pub(super) fn look(&mut self, host: &Host) {
+        let hits = self.counters.read();
+        let disk = self.usage().map_or([false; 2], |usage| [usage.is_full(), usage.is_out_of_inodes()]);
+        for (looks, full) in self.full.iter_mut().zip(disk) {
+            *looks += u64::from(full);
+        }
+        let note = |kind| host.journal.note(Some(&self.name), kind);
+        if let Some(kills) = self.oom.ring(hits.oom_kills) {
+            note(EventKind::Oom { kills });
+        }
+        let reached = |bell: &mut Bell, key: &str, count| {
+            if let Some(times) = bell.ring(count) {
+                note(EventKind::Limit { key: key.into(), times });
+            }
+        };
+        reached(&mut self.tasks, "tasks.max", hits.tasks);
+        let [bytes, inodes] = &mut self.disk;
+        reached(bytes, "root.quota", self.full[0]);
+        reached(inodes, "root.inodes", self.full[1]);
+    }
+
+    /// The same when it has ended: nothing is kept for later.
+    pub(super) fn look_last(&mut self, host: &Host) {
+        let [bytes, inodes] = &mut self.disk;
+        for bell in [&mut self.oom, &mut self.tasks, bytes, inodes] {
+            bell.at = None;
+        }
+        self.look(host);
+    }
+}
+
+/// Tells of a growing count: at once, and then once a minute while it goes on, so that no zone pushes the others' events
+/// out of the journal.
+#[derive(Debug, Default)]
+struct Bell {
+    told: u64,
+    at: Option<Instant>,
+}
+
+impl Bell {
+    fn of(told: u64) -> Self {
+        Self { told, at: None }
+    }
+
+    /// By how much the count has grown since that was told, if it is to be told now.
+    fn ring(&mut self, count: u64) -> Option<u64> {
+        let more = count.saturating_sub(self.told);
+        if more == 0 || self.at.is_some_and(|at| at.elapsed() < QUIET) {
+            return None;
+        }
+        (self.told, self.at) = (count, Some(Instant::now()));
+        Some(more)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_on_is_told_once_a_minute_and_whole() {
+        let mut bell = Bell::of(5);
+        assert_eq!(bell.ring(5), None, "nothing new");
+        assert_eq!(bell.ring(7), Some(2), "at once");
+        assert_eq!(bell.ring(9), None);
+        bell.at = Instant::now().checked_sub(QUIET);
+        assert_eq!(bell.ring(12), Some(5));
+        bell.at = Instant::now().checked_sub(QUIET);
+        assert_eq!(bell.ring(12), None, "it has ended");
+        assert_eq!(bell.ring(13), Some(1), "and begins anew, at once");
+    }
+}
