@@ -19,11 +19,11 @@ use crate::{
 };
 
 /// Requests of one load on nginx, by so many connections.
-const REQUESTS: usize = 5000;
+const REQUESTS: usize = 3000;
 const CONNECTIONS: usize = 16;
 
 /// Transactions of one load on PostgreSQL, by so many clients.
-const TRANSACTIONS: usize = 1000;
+const TRANSACTIONS: usize = 500;
 const CLIENTS: usize = 4;
 
 /// Longest a load may take.
@@ -103,7 +103,7 @@ impl Servers {
         assert_eq!(figure("Document Length:"), Some(format!("{} bytes", page.len()).as_str()), "{at}");
     }
 
-    /// Has PostgreSQL move money a thousand times, and looks whether all of it is there.
+    /// Has PostgreSQL move money some hundred times, and looks whether all of it is there.
     #[track_caller]
     fn load_postgresql(&self, from: &From, at: SocketAddr) {
         let (each, clients) = (format!("-t{}", TRANSACTIONS / CLIENTS), format!("-c{CLIENTS}"));

@@ -42,22 +42,33 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 /// Builds the programs and the binaries around them; returns the binaries' folder.
 pub(crate) fn everything(profile: Profile) -> Result<PathBuf> {
-    compile(profile, &["zoned", "zonectl"])
+    compile(profile, &["zoned"])
 }
 
 /// As [`everything`], with the guard that cleans up after daemons of xtask's own.
 pub(crate) fn with_guard(profile: Profile) -> Result<PathBuf> {
-    compile(profile, &["zoned", "zonectl", "zone-tests"])
+    compile(profile, &["zoned", "zone-tests"])
 }
 
 fn compile(profile: Profile, packages: &[&str]) -> Result<PathBuf> {
     ebpf::build()?;
-    let mut cargo = workspace::cargo();
-    cargo.args(["build", "--bins"]).args(packages.iter().flat_map(|package| ["--package", package]));
+    let cargo = |verb: &str, packages: &[&str]| {
+        let mut cargo = workspace::cargo();
+        cargo.arg(verb).args(packages.iter().flat_map(|package| ["--package", package]));
+        if profile == Profile::Release {
+            cargo.arg("--release");
+        }
+        cargo
+    };
+    succeed(cargo("build", packages).arg("--bins"))?;
+    let mut zonectl = cargo("rustc", &["zonectl"]);
+    zonectl.args(["--bin", "zonectl"]);
     if profile == Profile::Release {
-        cargo.arg("--release");
+        // A command lasts a millisecond or two: finding and relocating its libraries would be a good part of that. It asks
+        // for no user, host or locale, which glibc looks up by libraries that are loaded later.
+        zonectl.args(["--", "-Ctarget-feature=+crt-static"]);
     }
-    succeed(&mut cargo)?;
+    succeed(&mut zonectl)?;
     Ok(profile.binaries())
 }
 

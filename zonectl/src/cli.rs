@@ -1,15 +1,15 @@
 //! Arguments, their help, and errors in them.
 
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::{ffi::OsString, io::Write, path::PathBuf, process::ExitCode};
 
 use clap::{
-    Args, Parser, ValueEnum,
+    Args, FromArgMatches, Parser, ValueEnum,
     error::{ContextKind, ContextValue, ErrorKind},
 };
 use zoned_api::ZoneName;
 
 use crate::{
-    commands::Command,
+    commands::{self, Command},
     foreign,
     output::{Out, escape, failure},
 };
@@ -68,13 +68,25 @@ pub(crate) enum Color {
 
 /// Parses the command line; help, version and errors are printed here.
 pub(crate) fn parse() -> Result<Cli, ExitCode> {
-    Cli::try_parse().map_err(|error| {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    if let Some(cli) = by_its_verb(&arguments) {
+        return Ok(cli);
+    }
+    Cli::try_parse_from(arguments).map_err(|error| {
         if !error.use_stderr() {
             return print(&error);
         }
         let _ = std::io::stderr().lock().write_all(complaint(&error).as_bytes());
         ExitCode::from(2)
     })
+}
+
+/// Parses a command line that begins with a verb and has nothing wrong, by the definition of that verb alone. Anything
+/// else is for the whole definition, which knows what to say.
+fn by_its_verb(arguments: &[OsString]) -> Option<Cli> {
+    let verb = commands::definition(arguments.get(1)?.to_str()?)?;
+    let command = Global::augment_args(clap::Command::new("zonectl")).subcommand(verb);
+    Cli::from_arg_matches(&command.try_get_matches_from(arguments).ok()?).ok()
 }
 
 /// Prints help or version.
@@ -153,6 +165,36 @@ mod tests {
             let example = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(example.contains(&format!("zonectl {}", verb.get_name())), "{}", verb.get_name());
             assert!(verb.get_about().is_some(), "{}", verb.get_name());
+        }
+    }
+
+    #[test]
+    fn a_verb_alone_is_what_it_is_among_all() {
+        let parsed = |line: &str| {
+            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            (by_its_verb(&words), Cli::try_parse_from(&words))
+        };
+        for line in [
+            "zonectl boot web db",
+            "zonectl list --json --quiet",
+            "zonectl exec -T --socket /s web -- ls --help -l",
+            "zonectl set web cpu.shares=3 --color never",
+        ] {
+            let (alone, among) = parsed(line);
+            assert_eq!(format!("{:?}", alone.unwrap()), format!("{:?}", among.unwrap()), "{line}");
+        }
+        for line in
+            ["zonectl boot --help", "zonectl boot", "zonectl boott web", "zonectl --quiet list", "zonectl"]
+        {
+            assert!(parsed(line).0.is_none(), "{line}");
+        }
+        let all = Cli::command();
+        for verb in all.get_subcommands().filter(|verb| verb.get_name() != "help") {
+            let alone = commands::definition(verb.get_name()).unwrap();
+            let ids = |command: &clap::Command| -> Vec<_> {
+                command.get_arguments().map(|argument| argument.get_id().clone()).collect()
+            };
+            assert_eq!(ids(&alone), ids(verb), "{}", verb.get_name());
         }
     }
 

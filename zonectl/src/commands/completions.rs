@@ -15,7 +15,7 @@ pub(crate) struct Args {
     shell: Shell,
 }
 
-pub(crate) fn run(app: &App, args: Args) -> Result<u8> {
+pub(crate) async fn run(app: &App, args: Args) -> Result<u8> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "zonectl", &mut script);
     app.out.data(&String::from_utf8(script)?)?;

@@ -17,7 +17,7 @@ pub(crate) struct Args {
     dir: PathBuf,
 }
 
-pub(crate) fn run(app: &App, args: Args) -> Result<u8> {
+pub(crate) async fn run(app: &App, args: Args) -> Result<u8> {
     let dir = args.dir.display();
     let pages = pages();
     if let Some(verb) = args.dir.to_str().filter(|word| pages.find_subcommand(word).is_some()) {

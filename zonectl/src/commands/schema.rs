@@ -13,7 +13,7 @@ use super::App;
 )]
 pub(crate) struct Args {}
 
-pub(crate) fn run(app: &App, _: Args) -> Result<u8> {
+pub(crate) async fn run(app: &App, _: Args) -> Result<u8> {
     app.out.json(&ZoneConfig::schema())?;
     Ok(0)
 }
