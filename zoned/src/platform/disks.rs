@@ -99,7 +99,7 @@ fn whole(sysfs: &Path, dev: u64) -> Option<Disk> {
     let device: PathBuf = sysfs.join(format!("dev/block/{}", Disk::numbered(dev)));
     // The folder of a partition is in that of its disk.
     let disk = match device.join("partition").exists() {
-        true => number(&fs::canonicalize(&device).ok()?.parent()?.to_owned()),
+        true => number(fs::canonicalize(&device).ok()?.parent()?),
         false => device.exists().then_some(dev),
     };
     disk.map(Disk::numbered)
