@@ -90,7 +90,7 @@ impl Station {
     fn of(packet: &Packet) -> Option<Self> {
         let number = packet.link();
         // SAFETY: copied out at once. User space writes an entry before the programs are on its link, and removes it
-        // when the link is gone.
+        // when nothing of the zone is left that could send.
         let link = *unsafe { LINKS.get(number) }?;
         Some(Station { number, link })
     }

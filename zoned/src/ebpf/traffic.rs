@@ -50,6 +50,9 @@ impl Kernel {
     /// then, or is as it was.
     pub fn guard(&mut self, zone: Uuid, link: &Guarded) -> Result<(), EbpfError> {
         let Identity { slot, generation } = self.identity(zone)?;
+        // First: addresses are forgotten with the link they are of, also if this ends half-way.
+        let entry = Link { slot, generation, mac: link.mac, reserved: 0 };
+        self.links.insert(link.number, entry, 0).map_err(EbpfError::map(names::LINKS, "write to it"))?;
         for ip in &link.addresses {
             let ip = match ip {
                 IpAddr::V4(ip) => mapped(ip.octets()),
@@ -58,8 +61,6 @@ impl Kernel {
             let key = AddressKey { link: link.number, ip };
             self.addresses.insert(key, 1, 0).map_err(EbpfError::map(names::ADDRESSES, "write to it"))?;
         }
-        let entry = Link { slot, generation, mac: link.mac, reserved: 0 };
-        self.links.insert(link.number, entry, 0).map_err(EbpfError::map(names::LINKS, "write to it"))?;
         for (program, at) in [(names::SENT, clsact::In), (names::RECEIVED, clsact::Out)] {
             clsact::attach(&self.programs.join(program), &link.name, at)
                 .map_err(EbpfError::program(program, "attach it"))?;

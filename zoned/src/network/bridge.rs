@@ -33,14 +33,17 @@ const EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct InForce {
     text: String,
-    /// The kernel gives each table a number that it never gives again.
-    table: u64,
+    /// The kernel gives each table a number that it never gives again; none if it did not tell.
+    table: Option<u64>,
 }
 
 impl Network {
     /// Makes what all zones share, if it is not there, and lets through to and from a zone what may pass. Before the zone
     /// has an interface: no packet passes unfiltered.
     pub fn prepare(&self, zone: &Identity, plan: &NetworkPlan) -> Result<(), NetworkError> {
+        if plan.interfaces.is_empty() {
+            return Ok(());
+        }
         let mut inner = self.lock();
         inner.live.insert(zone.uuid, Live::of(zone, plan));
         if !plan.is_bridged() {
@@ -66,16 +69,18 @@ impl Network {
         Ok(())
     }
 
-    /// Sees to it that links of ended boots go, and puts the firewall into force again if somebody took it away, as one does who empties the host's whole rule set.
+    /// Sees to it that links of ended boots go, and puts the firewall into force again if somebody took it away, as one
+    /// does who empties the host's whole rule set, or if it could not be put into force before.
     fn mend(&self) -> Result<(), NetworkError> {
         self.settle(None, Duration::ZERO)?;
         let mut inner = self.lock();
-        let gone = inner.in_force.as_ref().is_some_and(|rules| !self.stands(rules));
-        if inner.bridged && gone {
-            tracing::warn!("the zones' firewall was taken away by somebody; it is put into force again");
-            self.enforce(&mut inner)?;
+        if !inner.bridged || inner.in_force.as_ref().is_some_and(|rules| self.stands(rules)) {
+            return Ok(());
         }
-        Ok(())
+        if inner.in_force.is_some() {
+            tracing::warn!("the zones' firewall was taken away by somebody; it is put into force again");
+        }
+        self.enforce(&mut inner)
     }
 
     /// Takes away what was made for all zones, when none is left.
@@ -164,7 +169,7 @@ impl Network {
         }
         inner.in_force = None;
         firewall::apply(&text)?;
-        inner.in_force = self.table().map(|table| InForce { text, table });
+        inner.in_force = Some(InForce { text, table: self.table() });
         Ok(())
     }
 
@@ -178,7 +183,7 @@ impl Network {
 
     /// Whether the table is still the one that was made.
     fn stands(&self, rules: &InForce) -> bool {
-        self.table() == Some(rules.table)
+        self.table() == rules.table
     }
 
     fn table(&self) -> Option<u64> {

@@ -98,13 +98,11 @@ impl Network {
         if plan.shared {
             metering.count_sockets(zone, cgroup, Interfaces::All)?;
         }
-        let numbers = plan.interfaces.iter().filter_map(|interface| match interface.to {
+        let mut numbers = plan.interfaces.iter().filter_map(|interface| match interface.to {
             Connection::Macvlan { number, .. } => Some(number),
             Connection::Bridge { .. } => None,
         });
-        numbers
-            .into_iter()
-            .try_for_each(|number| metering.count_sockets(zone, cgroup, Interfaces::Number(number)))
+        numbers.try_for_each(|number| metering.count_sockets(zone, cgroup, Interfaces::Number(number)))
     }
 
     /// Takes over the network of a zone that runs. Whatever cannot be renewed stays as the earlier daemon left it.

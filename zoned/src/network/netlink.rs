@@ -195,9 +195,12 @@ impl Netlink {
         self.change(RouteNetlinkMessage::SetLink(message), 0)
     }
 
-    /// Removes a link; the other end of a pair goes with it.
+    /// Removes a link, if it is there still; the other end of a pair goes with it.
     pub fn delete(&mut self, index: u32) -> io::Result<()> {
-        self.change(RouteNetlinkMessage::DelLink(link(index, [])), 0)
+        match self.change(RouteNetlinkMessage::DelLink(link(index, [])), 0) {
+            Err(e) if e.raw_os_error() == Some(libc::ENODEV) => Ok(()),
+            other => other,
+        }
     }
 
     /// Gives a link an address. Nobody else can have it, so no duplicate is looked for: it can be used at once.
