@@ -33,7 +33,8 @@ use crate::{
 pub(super) const VANISHING: Duration = Duration::from_millis(300);
 
 impl Network {
-    /// Gives a zone its interfaces. Right also where some of it was done before.
+    /// Gives a zone its interfaces, once what it shares is [prepared](Network::prepare). Right also where some of it was
+    /// done before.
     pub fn up(
         &self,
         zone: &Identity,
@@ -41,7 +42,6 @@ impl Network {
         first: u32,
         metering: &Metering,
     ) -> Result<(), NetworkError> {
-        self.prepare(zone, plan)?;
         // Those of an earlier boot have the same addresses.
         self.settle(Some(zone.uuid), VANISHING)?;
         let namespace = inside::open(first, &zone.tag())?;

@@ -7,7 +7,7 @@
 //! Nothing is forced to a disk and nothing is waited for by the clock. If a step fails all is torn down again and
 //! the zone is installed, with the reason.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 use zoned_api::{ApiError, State};
@@ -105,14 +105,21 @@ async fn connect(work: &Work, tether: &Tether) -> Result<(), BootError> {
         Some(pid) if seen.phase == Phase::Building || seen.phase == Phase::Ready => Some(Some(pid)),
         _ => (seen.gone || !matches!(seen.phase, Phase::Building | Phase::Ready)).then_some(None),
     };
-    let first = tokio::select! {
-        first = tether.until(born) => first,
-        () = work.cancel.cancelled() => return Err(BootError::Interrupted),
+    let birth = async {
+        tokio::select! {
+            first = tether.until(born) => Ok(first),
+            () = work.cancel.cancelled() => Err(BootError::Interrupted),
+        }
     };
+    let boot = Arc::new((identity, network));
+    let shared = boot.clone();
+    // What all zones share is made while the monitor builds this one.
+    let (prepared, first) =
+        tokio::join!(work.blocking(move |host| host.network.prepare(&shared.0, &shared.1)), birth);
+    prepared?;
     // One that has ended already says so itself.
-    let Some(pid) = first else { return Ok(()) };
-    let connected =
-        work.blocking(move |host| host.network.up(&identity, &network, pid, &host.metering)).await;
+    let Some(pid) = first? else { return Ok(()) };
+    let connected = work.blocking(move |host| host.network.up(&boot.0, &boot.1, pid, &host.metering)).await;
     tracing::debug!("it is connected");
     match connected {
         Err(NetworkError::Gone) => Ok(()),

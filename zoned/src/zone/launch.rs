@@ -112,13 +112,8 @@ pub(super) fn launch(host: &Host, status: &Status, until: Until) -> Result<Launc
     let begun = record.save(&folder.run()).map_err(BootError::from);
     // One that waits for its interfaces is let go on when they are there.
     let straight = record.straight && !status.config.has_links();
-    let begun = begun.and_then(|()| prepare(host, status, identity.clone(), &folder)).and_then(|plan| {
-        begin(&monitor, &folder, straight)?;
-        // While the monitor builds the zone.
-        host.network.prepare(&identity, &plan.network)?;
-        Ok(plan.online)
-    });
-    match begun {
+    let begun = begun.and_then(|()| prepare(host, status, identity, &folder));
+    match begun.and_then(|plan| begin(&monitor, &folder, straight).map(|()| plan.online)) {
         Ok(online) => Ok(Launched { monitor: monitor.released(), booted_ms: record.booted_ms, online }),
         Err(e) => {
             monitor.end();
