@@ -18,7 +18,7 @@ use super::{
     online::{self, Rule},
     preflight,
     status::{Run, Status},
-    tear_down::{in_words, tear_down},
+    tear_down::{in_words, last_word, tear_down},
     tether::{Seen, Tether, TetherError},
     work::Work,
 };
@@ -162,13 +162,18 @@ async fn rise(work: &Work, launched: Launched, until: Until) -> Result<(), BootE
     let tether = match Tether::connect(&folder.0).await {
         Ok(tether) => tether,
         Err(e) => {
-            let log = work
+            let boot = work.status().history.boot;
+            let (word, log) = work
                 .blocking(move |_| {
                     let _ = child.kill();
                     let _ = child.wait();
-                    std::fs::read(folder.log()).unwrap_or_default()
+                    (last_word(&folder, boot), std::fs::read(folder.log()).unwrap_or_default())
                 })
                 .await;
+            // It may have failed before it was talked to.
+            if let Some(record) = word {
+                return Err(BootError::Isolation(in_words(&record)));
+            }
             tracing::warn!("a monitor could not be talked to; its log: {}", log.escape_ascii());
             return Err(e.into());
         }

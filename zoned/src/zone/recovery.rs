@@ -9,7 +9,7 @@
 //!     but left word of a reboot     the zone rebooted itself             … and booted again
 //! ```
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use uuid::Uuid;
 use zoned_api::{State, Verb, report::Exit};
@@ -20,6 +20,7 @@ use super::{
     request::Arguments,
     run_record::RunRecord,
     status::{Run, Status},
+    tear_down::last_word,
     tether::{Tether, TetherError},
     zones::Zones,
 };
@@ -109,7 +110,7 @@ async fn find(host: &Arc<Host>, mut status: Status) -> (Status, Option<Task>) {
                 tracing::error!(zone = %status.config.zone, "{}", whole(&e));
             }
             status.state = State::ShuttingDown;
-            let end = last_word(&folder.exit(), record.boot).ok_or(());
+            let end = last_word(&folder, record.boot).ok_or(());
             (status, Some(Task::End { end, restart: true }))
         }
     }
@@ -197,10 +198,4 @@ fn is_unknown(error: &StoreError) -> bool {
 fn is_want(error: &TetherError) -> bool {
     let (TetherError::Connect(e) | TetherError::Watch(_, e)) = error else { return false };
     matches!(e.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS))
-}
-
-/// What the monitor wrote before it exited.
-fn last_word(path: &Path, boot: u64) -> Option<ExitRecord> {
-    let record: ExitRecord = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
-    (record.boot == boot).then_some(record)
 }

@@ -15,7 +15,7 @@ use crate::{
     fault::whole,
     host::Host,
     monitor::protocol::{ExitRecord, Phase},
-    plan::Identity,
+    plan::{Identity, RunFolder},
 };
 
 /// How long a monitor may take to exit once its zone is empty.
@@ -100,8 +100,7 @@ fn clear(host: &Host, zone: &Identity) -> Vec<String> {
 fn conclude(host: &Host, uuid: &Uuid, boot: u64, mut problems: Vec<String>) -> (ExitRecord, Vec<String>) {
     let folder = host.run_folder(uuid);
     let unknown = ExitRecord { boot, exit: Exit::Unknown, failure: None };
-    let read = fs::read(folder.exit()).ok().and_then(|data| serde_json::from_slice::<ExitRecord>(&data).ok());
-    let record = read.filter(|record| record.boot == boot).unwrap_or(unknown);
+    let record = last_word(&folder, boot).unwrap_or(unknown);
     if problems.is_empty() {
         match fs::remove_dir_all(&folder.0) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => {
@@ -111,6 +110,12 @@ fn conclude(host: &Host, uuid: &Uuid, boot: u64, mut problems: Vec<String>) -> (
         }
     }
     (record, problems)
+}
+
+/// What the monitor of a boot wrote before it exited.
+pub(super) fn last_word(folder: &RunFolder, boot: u64) -> Option<ExitRecord> {
+    let record: ExitRecord = serde_json::from_slice(&fs::read(folder.exit()).ok()?).ok()?;
+    (record.boot == boot).then_some(record)
 }
 
 /// How a boot ended, in words.
