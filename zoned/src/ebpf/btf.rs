@@ -12,9 +12,11 @@ const PTR: u32 = 2;
 const ARRAY: u32 = 3;
 const STRUCT: u32 = 4;
 const UNION: u32 = 5;
+const ENUM: u32 = 6;
 const TYPEDEF: u32 = 8;
 const FUNC: u32 = 12;
 const FUNC_PROTO: u32 = 13;
+const ENUM64: u32 = 19;
 
 /// Longest chain of typedefs and qualifiers, and deepest nesting of anonymous members, that is followed.
 const DEPTH: usize = 32;
@@ -56,6 +58,15 @@ impl Type {
 /// Where a field is: bytes from the start of the structure, and its type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Field {
+    pub(super) offset: u32,
+    pub(super) type_id: u32,
+}
+
+/// A named member of a structure itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Member {
+    /// Which one it is, counted from 0.
+    pub(super) index: u32,
     pub(super) offset: u32,
     pub(super) type_id: u32,
 }
@@ -158,13 +169,41 @@ impl Btf {
         Ok(None)
     }
 
+    /// A member of a structure by name.
+    pub(super) fn member(&self, structure: u32, name: &str) -> Result<Member, BtfError> {
+        let t = self.resolved(structure)?;
+        let bits = if t.info >> 31 == 1 { 0x00ff_ffff } else { u32::MAX };
+        for index in 0..t.count() {
+            let at = t.at + 12 + 12 * index;
+            if self.string(self.u32(at)?)? == name {
+                let (offset, type_id) = ((self.u32(at + 8)? & bits) / 8, self.u32(at + 4)?);
+                return Ok(Member { index: index as u32, offset, type_id });
+            }
+        }
+        Err(BtfError::NoField(self.string(t.name)?.into(), name.into()))
+    }
+
+    /// Value of an enumerator, of whichever enumeration it is.
+    pub(super) fn enumerator(&self, name: &str) -> Result<u64, BtfError> {
+        for t in self.types.iter().filter(|t| matches!(t.kind(), ENUM | ENUM64)) {
+            let each = if t.kind() == ENUM { 8 } else { 12 };
+            for at in (0..t.count()).map(|i| t.at + 12 + each * i) {
+                if self.string(self.u32(at)?)? == name {
+                    let high = if t.kind() == ENUM { 0 } else { self.u32(at + 8)? };
+                    return Ok(u64::from(high) << 32 | u64::from(self.u32(at + 4)?));
+                }
+            }
+        }
+        Err(BtfError::NoType(format!("enumerator {name}")))
+    }
+
     /// Size of a value of that type, in bytes.
     pub(super) fn size(&self, type_id: u32) -> Result<usize, BtfError> {
         let t = self.resolved(type_id)?;
         match t.kind() {
             PTR => Ok(8),
             ARRAY => Ok(self.size(self.u32(t.at + 12)?)? * self.u32(t.at + 20)? as usize),
-            INT | STRUCT | UNION => Ok(t.size_or_type as usize),
+            INT | STRUCT | UNION | ENUM | ENUM64 => Ok(t.size_or_type as usize),
             _ => Err(BtfError::Malformed(t.at)),
         }
     }

@@ -23,6 +23,7 @@ mod load;
 mod object;
 mod pins;
 mod probe;
+mod struct_ops;
 #[cfg(test)]
 mod tests;
 mod traffic;

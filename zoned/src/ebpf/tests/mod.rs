@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, reason = "tests say what they measured, and why they were skipped")]
 
 mod accounting;
+mod congestion;
 mod cost;
 mod devices;
 mod events;
