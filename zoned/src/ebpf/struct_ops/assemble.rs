@@ -5,15 +5,13 @@ use std::os::fd::AsRawFd;
 use super::{
     super::btf::Btf,
     Maps,
-    object::{Function, Object, Program, Target},
+    object::{CALL, Function, INSTRUCTION, Object, Program, Target, immediate},
     types,
 };
 use crate::sys::bpf::struct_ops::FunctionInfo;
 
 /// `BPF_LD | BPF_IMM | BPF_DW`, an instruction of two slots.
 const LOAD_64: u8 = 0x18;
-/// `BPF_JMP | BPF_CALL`.
-const CALL: u8 = 0x85;
 
 // What the second register's field says the immediate value is (`BPF_PSEUDO_…`).
 const MAP_FD: u8 = 1;
@@ -97,18 +95,17 @@ impl Code<'_> {
         missing: &mut Vec<String>,
     ) -> Result<(), String> {
         let object = self.object;
-        let immediate = |index: usize| immediate(self.instructions.get(start + index));
-        let references = object.references(function, immediate)?;
+        let references = object.references(function, |index| self.at(start + index))?;
         for &(index, target) in &references {
             self.refer(start + index, target, linkage, missing)?;
         }
         // Calls within a section need no relocation.
-        let count = (function.bytes / 8) as usize;
+        let count = (function.bytes / INSTRUCTION) as usize;
         for index in (0..count).filter(|i| references.iter().all(|(known, _)| known != i)) {
             let at = start + index;
             if self.opcode(at) == CALL && self.pseudo(at) == CALL_LOCAL {
-                let ahead = i64::from(immediate_of(&self.instructions, at)) + 1;
-                let to = (function.start as i64 + (index as i64 + ahead) * 8) as u64;
+                let ahead = i64::from(immediate(self.at(at))) + 1;
+                let to = (function.start as i64 + (index as i64 + ahead) * INSTRUCTION as i64) as u64;
                 self.call(at, function.section, to)?;
             }
         }
@@ -162,12 +159,17 @@ impl Code<'_> {
         found.ok_or_else(|| format!("calls byte {at} of section {section}, where no function begins"))
     }
 
+    /// An instruction; zeros past the end, which are none.
+    fn at(&self, at: usize) -> [u8; 8] {
+        self.instructions.get(at).copied().unwrap_or_default()
+    }
+
     fn opcode(&self, at: usize) -> u8 {
-        self.instructions.get(at).map_or(0, |i| i[0])
+        self.at(at)[0]
     }
 
     fn pseudo(&self, at: usize) -> u8 {
-        self.instructions.get(at).map_or(0, |i| i[1] >> 4)
+        self.at(at)[1] >> 4
     }
 
     /// Sets what an instruction's immediate value means, and the value; the offset becomes zero.
@@ -178,12 +180,4 @@ impl Code<'_> {
             instruction[4..].copy_from_slice(&value.to_ne_bytes());
         }
     }
-}
-
-fn immediate_of(instructions: &[[u8; 8]], at: usize) -> i32 {
-    immediate(instructions.get(at))
-}
-
-fn immediate(instruction: Option<&[u8; 8]>) -> i32 {
-    instruction.map_or(0, |i| i32::from_ne_bytes([i[4], i[5], i[6], i[7]]))
 }

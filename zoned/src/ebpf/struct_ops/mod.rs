@@ -35,7 +35,7 @@ use crate::sys::bpf::struct_ops as sys;
 
 /// Why operations could not be loaded or registered.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum StructOpsError {
+pub enum StructOpsError {
     /// The object is not one, or has something in it that cannot be resolved.
     #[error("eBPF object: {0}")]
     Object(String),

@@ -12,6 +12,15 @@ const SLEEPABLE: &str = "struct_ops.s/";
 /// Bytes of an instruction.
 pub(super) const INSTRUCTION: u64 = 8;
 
+/// `BPF_JMP | BPF_CALL`.
+pub(super) const CALL: u8 = 0x85;
+
+/// The immediate value of an instruction.
+pub(super) fn immediate(instruction: [u8; 8]) -> i32 {
+    let [.., a, b, c, d] = instruction;
+    i32::from_ne_bytes([a, b, c, d])
+}
+
 /// A program that implements a member.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Program<'a> {
@@ -92,12 +101,12 @@ impl<'a> Object<'a> {
         Some(code.as_chunks().0.to_vec())
     }
 
-    /// What instructions of a function refer to, each with its index in the function. `addends` are the immediate values
-    /// as the compiler wrote them.
+    /// What instructions of a function refer to, each with its index in the function. What the compiler wrote there says
+    /// where in the section that is.
     pub(super) fn references(
         &self,
         function: Function,
-        addend: impl Fn(usize) -> i32,
+        instruction: impl Fn(usize) -> [u8; 8],
     ) -> Result<Vec<(usize, Target<'_>)>, String> {
         let of_section = |(table, _): &(usize, _)| {
             let header = self.elf.section_headers.get(*table);
@@ -112,26 +121,30 @@ impl<'a> Object<'a> {
             }
             let index = (at / INSTRUCTION) as usize;
             let symbol = self.elf.syms.get(relocation.r_sym).ok_or("a relocation has no symbol")?;
-            found.push((index, self.target(&symbol, addend(index))?));
+            found.push((index, self.target(&symbol, instruction(index))?));
         }
         Ok(found)
     }
 
-    fn target(&self, symbol: &Sym, addend: i32) -> Result<Target<'_>, String> {
+    fn target(&self, symbol: &Sym, instruction: [u8; 8]) -> Result<Target<'_>, String> {
         let name = self.elf.strtab.get_at(symbol.st_name).unwrap_or_default();
         if symbol.st_shndx == 0 {
             return Ok(Target::Extern(name));
         }
         let section = self.section_name(symbol.st_shndx).unwrap_or_default();
         let header = self.elf.section_headers.get(symbol.st_shndx);
+        let addend = i64::from(immediate(instruction));
         if header.is_some_and(|h| h.sh_flags & u64::from(SHF_EXECINSTR) != 0) {
-            // A call of a section's symbol says the function by its distance in instructions.
-            let within = if symbol.st_type() == STT_SECTION {
-                i64::from(addend).wrapping_add(1).wrapping_mul(INSTRUCTION as i64) as u64
-            } else {
-                0
+            // A call says how many instructions ahead of the next one; of a function that has a symbol, nothing.
+            let within = match (symbol.st_type() == STT_SECTION, instruction[0] == CALL) {
+                (true, true) => (addend + 1) * INSTRUCTION as i64,
+                (true, false) => addend,
+                (false, _) => 0,
             };
-            return Ok(Target::Code { section: symbol.st_shndx, at: symbol.st_value.wrapping_add(within) });
+            return Ok(Target::Code {
+                section: symbol.st_shndx,
+                at: symbol.st_value.wrapping_add(within as u64),
+            });
         }
         match section {
             ".maps" | "maps" => Ok(Target::Map(name)),

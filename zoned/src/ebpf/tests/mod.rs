@@ -8,6 +8,7 @@ mod congestion;
 mod cost;
 mod devices;
 mod events;
+mod fss;
 mod host;
 mod naming;
 mod takeover;
