@@ -26,10 +26,11 @@ use crate::{
 
 /// How often budgets are looked at, nanoseconds.
 const TICK: u64 = 4_000_000;
-/// A zone that has not been served for this long is rescued from time to time, nanoseconds.
+/// A zone that has not been served for this long is rescued, nanoseconds: what it runs for until the next tick is less than
+/// 0.5 % of a CPU.
 const PATIENCE: u64 = 1_000_000_000;
-/// Within how many ticks every task of such a zone is to have run: 10 s. The kernel waits for 30.
-const ROUNDS: u32 = 2_500;
+/// Within how many nanoseconds every task of such a zone is to have run. The kernel waits for 30 s.
+const ROUND: u64 = 10_000_000_000;
 
 #[repr(C)]
 struct Clock {
@@ -97,15 +98,21 @@ fn look(slot: u32) -> Option<()> {
         }
     }
     let waited = now.wrapping_sub(zone.served_ns());
-    if waited > PATIENCE && (waited as i64) > 0 {
-        let due = TICK * u64::from(ROUNDS) / (u64::from(zone.queued()) + 1);
-        if waited - PATIENCE > due
-            && let Some(rescue) = RESCUE.get_ptr_mut(0)
-        {
-            atomic::swap32(rescue, slot + 1);
-        }
+    let each = ROUND / (u64::from(zone.queued()) + 1);
+    let due = if each < PATIENCE { each } else { PATIENCE };
+    if waited > due
+        && (waited as i64) > 0
+        && let Some(rescue) = RESCUE.get_ptr_mut(0)
+    {
+        atomic::swap32(rescue, slot + 1);
     }
     Some(())
+}
+
+/// Whether a zone has so many tasks that each one's turn must be as short as can be.
+#[inline(always)]
+pub(crate) fn is_crowded(zone: Zone) -> bool {
+    u64::from(zone.queued()) >= ROUND / PATIENCE
 }
 
 /// A zone that is to be served out of turn now.

@@ -11,6 +11,11 @@ use crate::{
     zone::{self, Zone},
 };
 
+/// What is run out of turn has a slice, which ends at the next tick.
+pub(crate) const ALONE: u32 = 1;
+/// It is preempted at once: there are many more.
+pub(crate) const CROWDED: u32 = 2;
+
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "struct_ops/dispatch")]
 extern "C" fn fss_dispatch(ctx: *const u64) -> i32 {
@@ -25,7 +30,9 @@ fn serve(cpu: u32, last: Task) -> Option<()> {
     if let Some(slot) = cap::to_rescue()
         && kernel::take(u64::from(slot))
     {
-        run::on(cpu)?.rescue = 1;
+        let zone = Zone::of_slot(slot)?;
+        zone.served(kernel::now());
+        run::on(cpu)?.rescue = if cap::is_crowded(zone) { CROWDED } else { ALONE };
         return Some(());
     }
     let own_queue = CPU_QUEUE + u64::from(cpu);
@@ -56,6 +63,7 @@ fn take_of(slot: u32) -> bool {
         return false;
     }
     if let Some(zone) = Zone::of_slot(slot) {
+        zone.in_turn();
         zone.served(kernel::now());
     }
     true

@@ -4,7 +4,7 @@ use aya_ebpf::{btf_maps::Array, macros::btf_map};
 use zone_ebpf_abi::fss::{FssCpu, MAX_CPUS, weighted};
 
 use crate::{
-    atomic, enqueue,
+    atomic, dispatch, enqueue,
     kernel::{self, Task},
     task,
     tree::Tree,
@@ -13,6 +13,9 @@ use crate::{
 
 #[btf_map(name = "fss_cpus")]
 static CPUS: Array<FssCpu, { MAX_CPUS as usize }> = Array::new();
+
+/// Slice of what is run out of turn: over at the next tick.
+const SHORT: u64 = 1_000;
 
 /// What runs on a CPU.
 #[inline(always)]
@@ -44,11 +47,15 @@ fn begin(next: Task) -> Option<()> {
     let number = next.cpu();
     let cpu = on(number as u32)?;
     (cpu.runs, cpu.task_virtual_ns) = (zone.slot + 1, kept.virtual_ns);
-    if cpu.rescue != 0 {
-        cpu.rescue = 0;
+    let rescue = core::mem::replace(&mut cpu.rescue, 0);
+    if rescue != 0 {
         // SAFETY: of a map value.
         atomic::add(unsafe { &raw mut (*zone.at).rescues }, 1);
-        kernel::kick(number, kernel::kick_preempt());
+    }
+    match rescue {
+        dispatch::ALONE => next.set_slice(SHORT),
+        dispatch::CROWDED => kernel::kick(number, kernel::kick_preempt()),
+        _ => {}
     }
     Some(())
 }

@@ -206,10 +206,9 @@ impl Zone {
         advance(self.weight() == 0, self.virtual_ns());
     }
 
-    /// One of its tasks was taken from its queue in turn.
+    /// One of its tasks was taken from its queue.
     #[inline(always)]
     pub(crate) fn served(self, now: u64) {
-        self.in_turn();
         // SAFETY: as above.
         unsafe { (&raw mut (*self.at).served_ns).write_volatile(now) }
     }

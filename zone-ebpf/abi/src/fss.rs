@@ -86,7 +86,7 @@ pub struct FssTask {
 pub struct FssCpu {
     /// 1 + slot of the zone; 0 for nothing.
     pub runs: u32,
-    /// 1 if the next one is run out of turn, and at once preempted.
+    /// Not 0 if the next one is run out of turn: 1 until the next tick, 2 to be preempted at once.
     pub rescue: u32,
     /// Virtual time of the task in its zone when it was given the CPU.
     pub task_virtual_ns: u64,

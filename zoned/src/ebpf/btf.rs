@@ -125,9 +125,20 @@ impl Btf {
 
     /// Id of a function.
     pub(super) fn function(&self, name: &str) -> Result<u32, BtfError> {
-        let is = |t: &Type| t.kind() == FUNC && self.string(t.name).is_ok_and(|own| own == name);
-        let id = self.types.iter().position(is);
-        id.map(|id| id as u32).ok_or_else(|| BtfError::NoType(format!("function {name}")))
+        let id = self.functions(&[name])?.remove(name);
+        id.ok_or_else(|| BtfError::NoType(format!("function {name}")))
+    }
+
+    /// Ids of those of the functions that there are, found in one go.
+    pub(super) fn functions<'n>(&self, names: &[&'n str]) -> Result<HashMap<&'n str, u32>, BtfError> {
+        let wanted: HashMap<&str, &'n str> = names.iter().map(|name| (*name, *name)).collect();
+        let mut found = HashMap::new();
+        for (id, t) in self.types.iter().enumerate().filter(|(_, t)| t.kind() == FUNC) {
+            if let Some(name) = wanted.get(self.string(t.name)?) {
+                found.insert(*name, id as u32);
+            }
+        }
+        Ok(found)
     }
 
     /// Id of the typedef that a program on this tracepoint is attached by.
@@ -183,18 +194,23 @@ impl Btf {
         Err(BtfError::NoField(self.string(t.name)?.into(), name.into()))
     }
 
-    /// Value of an enumerator, of whichever enumeration it is.
-    pub(super) fn enumerator(&self, name: &str) -> Result<u64, BtfError> {
+    /// Values of enumerators, of whichever enumerations they are, found in one go. All of them must be there.
+    pub(super) fn enumerators(&self, names: &[&str]) -> Result<Vec<u64>, BtfError> {
+        let mut found = HashMap::new();
         for t in self.types.iter().filter(|t| matches!(t.kind(), ENUM | ENUM64)) {
             let each = if t.kind() == ENUM { 8 } else { 12 };
             for at in (0..t.count()).map(|i| t.at + 12 + each * i) {
-                if self.string(self.u32(at)?)? == name {
+                let name = self.string(self.u32(at)?)?;
+                if names.contains(&name) {
                     let high = if t.kind() == ENUM { 0 } else { self.u32(at + 8)? };
-                    return Ok(u64::from(high) << 32 | u64::from(self.u32(at + 4)?));
+                    found.insert(name, u64::from(high) << 32 | u64::from(self.u32(at + 4)?));
                 }
             }
         }
-        Err(BtfError::NoType(format!("enumerator {name}")))
+        let value = |name: &&str| {
+            found.get(name).copied().ok_or_else(|| BtfError::NoType(format!("enumerator {name}")))
+        };
+        names.iter().map(value).collect()
     }
 
     /// Size of a value of that type, in bytes.

@@ -165,8 +165,7 @@ fn load(pins: &Pins, level: u32, folder: &Path) -> Result<(), EbpfError> {
     }
     let stripped = struct_ops::without_programs(OBJECT).map_err(|what| EbpfError::Object { what })?;
     let maps = loader.load(&stripped).map_err(|e| EbpfError::Load { source: Box::new(e) })?;
-    let flags =
-        name::FLAGS.iter().map(|flag| kernel.enumerator(flag)).sum::<Result<u64, _>>().map_err(cannot)?;
+    let flags = kernel.enumerators(&name::FLAGS).map_err(cannot)?.iter().sum();
     let source = Source {
         structure: "sched_ext_ops",
         fields: &[
@@ -192,8 +191,9 @@ fn constants(kernel: &Btf, level: u32) -> Result<Constants, BtfError> {
     let possible = possible_cpus().unwrap_or(online);
     let mut numbers =
         vec![(name::LEVEL, level), (name::CPUS, possible as u32), (name::CPUS_ONLINE, online as u32)];
+    let functions = kernel.functions(&name::FUNCTIONS.map(|(_, function)| function))?;
     for (constant, function) in name::FUNCTIONS {
-        numbers.push((constant, kernel.function(function).is_ok().into()));
+        numbers.push((constant, functions.contains_key(function).into()));
     }
     for (constant, structure, path) in name::OFFSETS {
         numbers.push((constant, kernel.offset(structure, path)?));
@@ -201,6 +201,6 @@ fn constants(kernel: &Btf, level: u32) -> Result<Constants, BtfError> {
     for (constant, structure, path) in name::LATER_OFFSETS {
         numbers.push((constant, kernel.offset(structure, path).unwrap_or(0)));
     }
-    let words = name::ENUMERATORS.iter().map(|name| Ok((*name, kernel.enumerator(name)?)));
-    Ok((numbers, words.collect::<Result<_, BtfError>>()?))
+    let words = name::ENUMERATORS.into_iter().zip(kernel.enumerators(&name::ENUMERATORS)?);
+    Ok((numbers, words.collect()))
 }

@@ -1,9 +1,8 @@
 //! One program out of an object: its functions one after the other, with what they refer to resolved.
 
-use std::os::fd::AsRawFd;
+use std::{collections::HashMap, os::fd::AsRawFd};
 
 use super::{
-    super::btf::Btf,
     Maps,
     object::{CALL, Function, INSTRUCTION, Object, Program, Target, immediate},
     types,
@@ -26,7 +25,8 @@ const POISON: i32 = 2_002_000_000;
 
 /// What a program's references are resolved by.
 pub(super) struct Linkage<'a> {
-    pub(super) kernel: &'a Btf,
+    /// The kernel's functions with their ids, as far as it has them.
+    pub(super) functions: &'a HashMap<&'a str, u32>,
     pub(super) maps: &'a Maps<'a>,
 }
 
@@ -124,9 +124,9 @@ impl Code<'_> {
             fd.ok_or_else(|| format!("uses map {name}, which was not made"))
         };
         match (self.opcode(at), target) {
-            (CALL, Target::Extern(name)) => match linkage.kernel.function(name) {
-                Ok(id) => self.set(at, CALL_KERNEL, id as i32),
-                Err(_) => {
+            (CALL, Target::Extern(name)) => match linkage.functions.get(name) {
+                Some(id) => self.set(at, CALL_KERNEL, *id as i32),
+                None => {
                     self.set(at, CALL_HELPER, POISON + missing.len() as i32);
                     missing.push(name.to_owned());
                 }

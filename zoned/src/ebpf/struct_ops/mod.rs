@@ -157,13 +157,14 @@ pub(super) fn load(source: &Source<'_>, btf: &Btf) -> Result<Loaded, StructOpsEr
             .ok_or_else(|| StructOpsError::Object(format!("{structure}.{name}: does not hold {field:?}")))?;
     }
     let types = sys::load_btf(&types::blob()).map_err(kernel(structure, "load BTF for it"))?;
+    let functions = btf.functions(&object.externs())?;
+    let linkage = Linkage { functions: &functions, maps: source.maps };
     let mut programs = Vec::new();
     for program in object.programs() {
         let member = match btf.member(operations, program.member) {
             Err(_) if source.optional.contains(&program.member) => continue,
             other => other?,
         };
-        let linkage = Linkage { kernel: btf, maps: source.maps };
         let assembled = assemble(&object, program, &linkage).map_err(StructOpsError::Object)?;
         let fd = sys::load_program(&sys::Program {
             name: program.member,

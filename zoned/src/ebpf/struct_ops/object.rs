@@ -86,6 +86,12 @@ impl<'a> Object<'a> {
         })
     }
 
+    /// Names of all that the object wants of the kernel.
+    pub(super) fn externs(&self) -> Vec<&str> {
+        let wanted = self.elf.syms.iter().filter(|s| s.st_shndx == 0);
+        wanted.filter_map(|s| self.elf.strtab.get_at(s.st_name)).filter(|name| !name.is_empty()).collect()
+    }
+
     /// The function that begins at a byte of a section.
     pub(super) fn function_at(&self, section: usize, start: u64) -> Option<Function> {
         let begins = |s: &Sym| s.st_type() == STT_FUNC && s.st_shndx == section && s.st_value == start;
