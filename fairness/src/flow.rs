@@ -73,9 +73,9 @@ impl Network {
                     continue;
                 }
                 seen.kinds[kind] = Some(demand);
-                for other in 0..left.len() {
-                    if seen.demands[other] == Way::Unseen && carried[other][kind] > NOTHING {
-                        seen.demands[other] = Way::Kind(kind);
+                for (other, way) in seen.demands.iter_mut().enumerate() {
+                    if *way == Way::Unseen && carried[other][kind] > NOTHING {
+                        *way = Way::Kind(kind);
                         queue.push_back(other);
                     }
                 }

@@ -3,12 +3,17 @@
 mod api;
 mod boot;
 mod bridged;
+mod cpu;
 mod figures;
 mod peers;
 mod probe;
 mod stage;
 mod zone;
 
+use crate::{
+    build::{self, Profile},
+    setup::{self, Purpose},
+};
 use anyhow::Result;
 use std::path::PathBuf;
 
@@ -22,6 +27,8 @@ pub(crate) struct Args {
 enum Bench {
     /// From the request to the first instruction of the started process, and to its exit
     Boot(Options),
+    /// How well CPU shares are kept, by each of the backends that can keep them
+    Cpu(cpu::Args),
 }
 
 /// Options of every bench.
@@ -35,8 +42,22 @@ struct Options {
     runs: u32,
 }
 
+/// The folder of the binaries, optimised: where `ZONES_BIN` says (in a virtual machine), or built.
+struct Binaries(PathBuf);
+
+impl Binaries {
+    fn find() -> Result<Self> {
+        if let Some(there) = std::env::var_os("ZONES_BIN") {
+            return Ok(Self(there.into()));
+        }
+        setup::ensure(&[Purpose::Build])?;
+        build::with_guard(Profile::Release).map(Self)
+    }
+}
+
 pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.bench {
         Bench::Boot(options) => boot::run(options),
+        Bench::Cpu(args) => cpu::run(args),
     }
 }

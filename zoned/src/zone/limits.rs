@@ -119,7 +119,8 @@ impl Keeper {
         if let Some(writing) = writing {
             let _one = lock(&writing);
             // Else it has ended meanwhile; while it is there its groups are, until this has been let go.
-            if let Some(tag) = self.lock().boots.get(&uuid).map(|boot| boot.tag.clone()) {
+            let tag = self.lock().boots.get(&uuid).map(|boot| boot.tag.clone());
+            if let Some(tag) = tag {
                 tree.limit(&tag, limits)?;
                 self.lock()
                     .boots
