@@ -25,7 +25,7 @@ const NAP: Duration = Duration::from_millis(10);
 
 /// Round trips that are timed together, and how many such chunks a line is answered with the median of.
 const ROUNDS: u32 = 250;
-const CHUNKS: usize = 100;
+const CHUNKS: usize = 300;
 
 static ENDING: AtomicBool = AtomicBool::new(false);
 

@@ -5,9 +5,11 @@ mod boot;
 mod bridged;
 mod cpu;
 mod figures;
+mod load;
 mod peers;
 mod probe;
 mod stage;
+mod switch;
 mod zone;
 
 use crate::{
@@ -29,6 +31,8 @@ enum Bench {
     Boot(Options),
     /// How well CPU shares are kept, by each of the backends that can keep them
     Cpu(cpu::Args),
+    /// What the eBPF programs cost at each switch between tasks
+    Switch(switch::Args),
 }
 
 /// Options of every bench.
@@ -59,5 +63,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.bench {
         Bench::Boot(options) => boot::run(options),
         Bench::Cpu(args) => cpu::run(args),
+        Bench::Switch(args) => switch::run(args),
     }
 }
