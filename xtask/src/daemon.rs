@@ -127,6 +127,11 @@ impl Daemon {
         self.start_zoned()
     }
 
+    /// Process id of zoned.
+    pub(crate) fn pid(&self) -> Result<u32> {
+        self.zoned.as_ref().map(Child::id).context("zoned is not running")
+    }
+
     /// Name of the group of its zones in each hierarchy.
     pub(crate) fn cgroup(&self) -> &str {
         &self.cgroup

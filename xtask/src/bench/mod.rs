@@ -9,6 +9,7 @@ mod load;
 mod peers;
 mod probe;
 mod stage;
+mod steering;
 mod switch;
 mod zone;
 
@@ -31,6 +32,8 @@ enum Bench {
     Boot(Options),
     /// How well CPU shares are kept, by each of the backends that can keep them
     Cpu(cpu::Args),
+    /// What zoned takes of the CPUs while few or many zones contend
+    Steering(steering::Args),
     /// What the eBPF programs cost at each switch between tasks
     Switch(switch::Args),
 }
@@ -63,6 +66,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.bench {
         Bench::Boot(options) => boot::run(options),
         Bench::Cpu(args) => cpu::run(args),
+        Bench::Steering(args) => steering::run(args),
         Bench::Switch(args) => switch::run(args),
     }
 }
