@@ -5,6 +5,7 @@
 //! event.
 
 mod boot;
+mod steer;
 mod uses;
 
 use std::{
@@ -16,10 +17,14 @@ use std::{
 
 use tokio::time::{MissedTickBehavior, interval};
 use uuid::Uuid;
-use zoned_api::{ApiError, ZoneConfig, config::Limits, error::Fault};
+use zoned_api::{
+    ApiError, ZoneConfig,
+    config::{Cpu, Limits},
+    error::Fault,
+};
 
 use self::boot::Boot;
-pub use self::uses::{entitlement, uses};
+pub use self::uses::uses;
 use super::status::Status;
 use crate::{
     fault::whole,
@@ -73,7 +78,7 @@ impl Keeper {
         let mut kept = self.lock();
         let limits = kept.changed.remove(&identity.uuid).unwrap_or_else(|| config.limits());
         tree.limit_new(&identity.tag(), &limits)?;
-        kept.watch(tree, identity, volume);
+        kept.watch(tree, identity, limits.cpu, volume);
         Ok(())
     }
 
@@ -82,7 +87,7 @@ impl Keeper {
         if let Err(e) = tree.limit(&identity.tag(), &config.limits()) {
             tracing::error!(zone = %identity.name, "not all of its limits are in force: {}", whole(&e));
         }
-        self.lock().watch(tree, identity, None);
+        self.lock().watch(tree, identity, config.cpu.clone(), None);
     }
 
     /// Mounts the volume of a boot that was taken over. Blocks while the zone forces to the disk what it has written.
@@ -114,8 +119,15 @@ impl Keeper {
         if let Some(writing) = writing {
             let _one = lock(&writing);
             // Else it has ended meanwhile; while it is there its groups are, until this has been let go.
-            if let Some(tag) = self.lock().boots.get(&uuid).map(|boot| boot.tag.clone()) {
-                return tree.limit(&tag, limits).map(|()| true);
+            let tag = self.lock().boots.get(&uuid).map(|boot| boot.tag.clone());
+            if let Some(tag) = tag {
+                tree.limit(&tag, limits)?;
+                self.lock()
+                    .boots
+                    .get_mut(&uuid)
+                    .into_iter()
+                    .for_each(|boot| boot.set_cpu(limits.cpu.clone()));
+                return Ok(true);
             }
         }
         if status.doing.is_some() {
@@ -152,10 +164,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Kept {
-    fn watch(&mut self, tree: &Tree, identity: &Identity, volume: Option<Volume>) {
+    fn watch(&mut self, tree: &Tree, identity: &Identity, cpu: Cpu, volume: Option<Volume>) {
         let (tag, name) = (identity.tag(), identity.name.clone());
         let counters = tree.counters(&tag);
-        self.boots.insert(identity.uuid, Boot::new(tag, name, counters, volume));
+        self.boots.insert(identity.uuid, Boot::new(tag, name, counters, cpu, volume));
     }
 }
 

@@ -9,7 +9,8 @@ use zoned_api::config::{CpuSet, DEFAULT_WEIGHT, Limits, Size};
 use super::{
     Tree,
     controllers::{Controller, Sight, Version},
-    settings::{Setting, V1_PER_SHARE, settings},
+    settings::{Setting, settings},
+    weight::V1_PER_SHARE,
 };
 
 /// What can go wrong with a limit.
@@ -101,7 +102,7 @@ impl Tree {
         Ok(())
     }
 
-    fn write(&self, tag: &str, setting: &Setting) -> Result<(), LimitError> {
+    pub(super) fn write(&self, tag: &str, setting: &Setting) -> Result<(), LimitError> {
         let Setting { key, controller, file, value } = setting;
         let Some(folder) = self.folder(*controller, tag) else { return Ok(()) };
         let path = folder.join(file);

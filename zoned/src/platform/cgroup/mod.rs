@@ -20,6 +20,7 @@ mod limits;
 mod settings;
 mod unified;
 mod walk;
+mod weight;
 
 use std::{
     fs::{self, OpenOptions},

@@ -5,7 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use zoned_api::{EventKind, ZoneName};
+use zoned_api::{EventKind, ZoneName, config::Cpu};
+
+use super::steer::Steered;
 
 use crate::{
     host::Host,
@@ -27,6 +29,10 @@ pub(super) struct Boot {
     pub(super) writing: Arc<Mutex<()>>,
     name: ZoneName,
     counters: Counters,
+    /// What it is given of the CPUs.
+    pub(super) cpu: Cpu,
+    /// What it was made to weigh instead of its shares.
+    pub(super) steered: Option<Steered>,
     /// What it writes to, where that has a quota.
     pub(super) volume: Option<Volume>,
     /// Looks that found the volume without room, and without inodes.
@@ -38,19 +44,32 @@ pub(super) struct Boot {
 
 impl Boot {
     /// Begins to watch. What it has run into already was told by whoever saw it.
-    pub(super) fn new(tag: String, name: ZoneName, counters: Counters, volume: Option<Volume>) -> Self {
+    pub(super) fn new(
+        tag: String,
+        name: ZoneName,
+        counters: Counters,
+        cpu: Cpu,
+        volume: Option<Volume>,
+    ) -> Self {
         let hits = counters.read();
         Self {
             tag,
             writing: Arc::default(),
             name,
             counters,
+            cpu,
+            steered: None,
             volume,
             full: [0; 2],
             oom: Bell::of(hits.oom_kills),
             tasks: Bell::of(hits.tasks),
             disk: Default::default(),
         }
+    }
+
+    /// It was given this, and weighs its shares.
+    pub(super) fn set_cpu(&mut self, cpu: Cpu) {
+        (self.cpu, self.steered) = (cpu, None);
     }
 
     /// How full its volume is, where it has one.
