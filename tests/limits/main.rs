@@ -5,6 +5,8 @@ mod changes;
 mod cpu;
 mod inside;
 mod refused;
+mod steering;
+mod whatif;
 
 use serde_json::Value;
 use zone_tests::TestCtx;

@@ -64,6 +64,14 @@ impl Kernel {
         Ok(all)
     }
 
+    /// CPU time and time of waiting for a CPU of every zone that has a slot, nanoseconds: what [`Kernel::figures`] says of them,
+    /// for half of the system calls.
+    pub fn cpu_times(&self) -> Result<Vec<(Uuid, u64, u64)>, EbpfError> {
+        self.flush()?;
+        let of = |(zone, identity)| self.sum(identity).map(|sum| (zone, sum.usage_ns, sum.wait_ns));
+        self.identities()?.into_iter().map(of).collect()
+    }
+
     /// Charges what is running right now on each CPU.
     pub(super) fn flush(&self) -> Result<(), EbpfError> {
         flush(&self.flush)
