@@ -43,7 +43,7 @@ fn cpu_time_by_ebpf_is_the_kernels_own() {
     let off = (ebpf - cgroup).abs() / cgroup * 100.0;
     println!("eBPF {ebpf:.3} s, cgroup {cgroup:.3} s, off by {off:.3} %");
     assert!(cgroup > 8.0, "the load did not work: {cgroup} s");
-    assert!(off < 0.5, "eBPF says {ebpf} s, the cgroup {cgroup} s: {off:.3} % off");
+    assert!(off < 0.2, "eBPF says {ebpf} s, the cgroup {cgroup} s: {off:.3} % off");
     assert!(
         after_idle.0 - before_idle.0 < 0.05,
         "an idle zone was charged {:.3} s",

@@ -129,11 +129,7 @@ impl Metering {
 
     /// CPU time of every zone that runs, and how long its tasks waited for a CPU, nanoseconds.
     pub fn cpu_times(&self) -> Result<Vec<(Uuid, u64, u64)>, EbpfError> {
-        let all = self.kernel().figures()?;
-        Ok(all
-            .iter()
-            .filter_map(|figures| Some((figures.zone?, figures.usage_ns, figures.wait_ns)))
-            .collect())
+        self.kernel().cpu_times()
     }
 
     /// What this kernel takes of eBPF.

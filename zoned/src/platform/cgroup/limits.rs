@@ -102,7 +102,7 @@ impl Tree {
         Ok(())
     }
 
-    pub(super) fn write(&self, tag: &str, setting: &Setting) -> Result<(), LimitError> {
+    fn write(&self, tag: &str, setting: &Setting) -> Result<(), LimitError> {
         let Setting { key, controller, file, value } = setting;
         let Some(folder) = self.folder(*controller, tag) else { return Ok(()) };
         let path = folder.join(file);

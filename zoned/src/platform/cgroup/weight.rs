@@ -4,11 +4,12 @@
 //! kernel's terms the same, so that 10:1 asked is 10:1 given. A group with `cpu.idle` weighs 3 of version 1's units, 0.3 of a
 //! share.
 
+use std::fs;
+
 use super::{
     Tree,
     controllers::{Controller, Sight, Version},
     limits::LimitError,
-    settings::Setting,
 };
 
 /// Weight of one share in version 1.
@@ -40,12 +41,18 @@ impl Tree {
         number("cpu.weight").or_else(|| number("cpu.shares"))
     }
 
-    /// Has a boot weigh so many shares, scaled by a factor.
+    /// Has a boot weigh so many shares, scaled by a factor. Does not look first what it weighs.
     pub fn weigh(&self, tag: &str, shares: u64, factor: f64) -> Result<(), LimitError> {
-        let (key, controller) = ("cpu.shares", Controller::Cpu);
-        let Some(version) = self.version(controller).filter(|_| shares > 0) else { return Ok(()) };
+        let Some(version) = self.version(Controller::Cpu).filter(|_| shares > 0) else { return Ok(()) };
+        let Some(folder) = self.folder(Controller::Cpu, tag) else { return Ok(()) };
         let (file, weight) = weight(version, shares, factor);
-        self.write(tag, &Setting { key, controller, file, value: Some(weight.to_string()) })
+        let (path, value) = (folder.join(file), weight.to_string());
+        fs::write(&path, &value).map_err(|source| LimitError::Write {
+            key: "cpu.shares",
+            value,
+            path,
+            source,
+        })
     }
 }
 
