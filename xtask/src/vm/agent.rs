@@ -159,11 +159,11 @@ fn carry_out(job: &Job, mut port: &File, answers: &Answers<'_>) -> Result<()> {
             for pump in pumps {
                 let _ = pump.join();
             }
-            answers.send(&Frame::Message(Message::Ended(code(status?))))
+            status
         });
         let mut hand_in = Some(hand_in);
         while !waiter.is_finished() {
-            // Frames may follow for a command that has already ended; the host sends none before it has heard so.
+            // All that comes is for this command: the host sends nothing else before it has heard of the end.
             let mut fds = [PollFd::new(port.as_fd(), PollFlags::POLLIN)];
             poll(&mut fds, PollTimeout::from(PAUSE_MS))?;
             if fds[0].revents().is_none_or(|events| events.is_empty()) {
@@ -180,7 +180,8 @@ fn carry_out(job: &Job, mut port: &File, answers: &Answers<'_>) -> Result<()> {
             }
         }
         drop(hand_in);
-        waiter.join().unwrap_or_else(|_| bail!("waiting for the command failed"))
+        let Ok(status) = waiter.join() else { bail!("waiting for the command failed") };
+        answers.send(&Frame::Message(Message::Ended(code(status?))))
     })
 }
 
