@@ -66,6 +66,10 @@ impl TestCtx {
             command.arg(option).arg(self.dir.join(folder));
         }
         command.args(["--cgroup-name", &self.cgroup, "--log", "debug"]).args(&self.options);
+        // A kernel has one scheduler, and tests have their daemons side by side: who wants it asks for it.
+        if !self.options.iter().any(|option| option == "--cpu-backend") {
+            command.args(["--cpu-backend", "deficit,shares"]);
+        }
         if let Some(cache) = std::env::var_os("ZONES_CACHE") {
             command.arg("--cache-dir").arg(cache);
         }

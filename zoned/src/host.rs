@@ -48,7 +48,7 @@ pub struct Host {
     /// Limits of zones that run.
     pub limits: Keeper,
     /// What keeps CPU shares.
-    pub cpu: cpu::Choice,
+    pub cpu: cpu::Keeper,
     /// Bridge, addresses, firewall.
     pub network: Network,
     /// What happened.

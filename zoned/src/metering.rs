@@ -25,7 +25,7 @@ use zoned_api::{
 use crate::{
     ebpf::{
         self, Access, DeviceKind, DeviceRule, EbpfError, Guarded, Interfaces, Kernel, Probe, Process,
-        ProcessEvent, Protocol, Purpose, Reason, STANDARD_DEVICES, Traffic,
+        ProcessEvent, Protocol, Purpose, Reason, STANDARD_DEVICES, Traffic, fss::Scheduler,
     },
     events::escape,
     fault::{failed, whole},
@@ -130,6 +130,18 @@ impl Metering {
     /// CPU time of every zone that runs, and how long its tasks waited for a CPU, nanoseconds.
     pub fn cpu_times(&self) -> Result<Vec<(Uuid, u64, u64)>, EbpfError> {
         self.kernel().cpu_times()
+    }
+
+    /// The fair-share scheduler: the one that works, or a new one.
+    pub fn scheduler(&self) -> Result<Scheduler, EbpfError> {
+        self.kernel().scheduler(LEVEL)
+    }
+
+    /// Has the kernel go back to its own scheduler, if it has one of an earlier daemon's.
+    pub fn remove_scheduler(&self) {
+        if let Err(e) = self.kernel().remove_scheduler() {
+            tracing::warn!("{}", whole(&e));
+        }
     }
 
     /// What this kernel takes of eBPF.

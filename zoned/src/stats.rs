@@ -52,7 +52,7 @@ fn entitled(host: &Host, all: &[Arc<Status>]) -> HashMap<Uuid, Entitlement> {
     let running: Vec<_> = all.iter().filter(|zone| zone.state == State::Running).collect();
     let configs: Vec<_> = running.iter().map(|zone| &*zone.config).collect();
     let entitled = entitlements(&configs, &host.tree.cpus());
-    let kept_by = host.cpu.in_force.map(|backend| backend.to_string());
+    let kept_by = host.cpu.in_force().map(|backend| backend.to_string());
     let entitled = entitled.into_iter().map(|e| Entitlement { kept_by: kept_by.clone(), ..e });
     running.iter().map(|zone| zone.uuid()).zip(entitled).collect()
 }

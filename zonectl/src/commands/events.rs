@@ -87,6 +87,10 @@ fn what(kind: &EventKind) -> String {
             format!("{key} reached, {times} forks refused")
         }
         EventKind::Limit { key, times } => format!("{key} reached, no room left for {times} s"),
+        EventKind::SchedulerLost { reason, backend } => {
+            let now = backend.as_deref().unwrap_or("nothing");
+            format!("the kernel took the CPU scheduler away ({reason}); shares are kept by {now} now")
+        }
         EventKind::Fork { pid, child, comm } => format!("fork {pid} ({comm}) -> {child}"),
         EventKind::Exec { pid, comm } => format!("exec {pid} ({comm})"),
         EventKind::Exit { pid, comm, status } => format!("exit {pid} ({comm}) {}", ending(*status)),

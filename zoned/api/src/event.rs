@@ -74,6 +74,14 @@ pub enum EventKind {
         /// `root.inodes`.
         times: u64,
     },
+    /// The kernel took zoned's CPU scheduler away.
+    SchedulerLost {
+        /// Why, in the kernel's words.
+        reason: String,
+        /// What keeps shares from now on: `fss` again, `deficit` or `shares`; none if nothing does.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        backend: Option<String>,
+    },
     /// A process of the zone forked.
     Fork {
         /// Parent, in the host's numbering.

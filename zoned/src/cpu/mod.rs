@@ -1,7 +1,7 @@
 //! CPU shares: what keeps them on this host, and what they come to.
 //!
 //! ```text
-//! set, boot ─▶ limits ─▶ weight of the zone's group ─▶ the kernel's scheduler
+//! set, boot ─▶ limits ─▶ weight of the zone's group ─▶ zone-fss, or the kernel's own scheduler
 //!                ▲                                            │
 //!   deficit ─────┘ ◀── CPU time, waits (eBPF) ◀───────────────┘
 //! ```
@@ -11,13 +11,15 @@ mod backend;
 pub mod cgroup_mode;
 mod deficit;
 mod entitlement;
+mod keeper;
 mod steer;
 
 use std::path::Path;
 
 pub use self::{
-    backend::{Backend, Choice, choose},
+    backend::{Backend, Choice},
     entitlement::{entitlements, what_if},
+    keeper::Keeper,
     steer::steer,
 };
 

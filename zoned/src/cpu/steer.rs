@@ -18,15 +18,16 @@ use crate::{fault::whole, host::Host, stats::monotonic_ns};
 /// How often zones that do not contend are looked at.
 const CALM: Duration = Duration::from_secs(1);
 
-/// Steers for as long as the daemon lives, if that is what keeps shares here.
+/// Sees to it that shares are kept, for as long as the daemon lives.
 pub async fn steer(host: Arc<Host>) {
-    if host.cpu.in_force != Some(Backend::Deficit) {
-        return;
-    }
+    tokio::task::block_in_place(|| host.cpu.begin(&host));
     let mut steering = Steering::default();
     loop {
         // A few system calls a zone, none of which waits.
-        let contended = tokio::task::block_in_place(|| steering.step(&host));
+        let contended = tokio::task::block_in_place(|| {
+            host.cpu.look_after(&host);
+            host.cpu.in_force() == Some(Backend::Deficit) && steering.step(&host)
+        });
         tokio::time::sleep(if contended { PERIOD } else { CALM }).await;
     }
 }

@@ -146,7 +146,7 @@ fn prepare(options: &Options) -> Result<Host, StartError> {
         hard_limits: hard_limits(),
         store,
         metering: metering(&tree, &options.run_dir)?,
-        cpu: shares(options, &tree),
+        cpu: cpu::Keeper::new(options.cpu_backend.clone()),
         tree,
         images,
         brands,
@@ -158,14 +158,6 @@ fn prepare(options: &Options) -> Result<Host, StartError> {
         run_dir: options.run_dir.clone(),
         state_dir: options.state_dir.clone(),
     })
-}
-
-/// What keeps shares, chosen once zones have their controllers.
-fn shares(options: &Options, tree: &Tree) -> cpu::Choice {
-    cpu::prepare(&options.run_dir);
-    let choice = cpu::choose(&options.cpu_backend, tree);
-    tracing::info!("CPU shares are kept by {choice}");
-    choice
 }
 
 /// The zones' parent groups, and the programs that meter what is in them. Leaves neither behind if that fails and
@@ -260,6 +252,7 @@ async fn serve(options: &Options, host: Arc<Host>) -> Result<bool, StartError> {
     tokio::spawn(metering::listen(host.clone()));
     tokio::spawn(network::watch(host.clone()));
     tokio::spawn(limits::watch(host.clone()));
+    cpu::prepare(&host.run_dir);
     let steering = tokio::spawn(cpu::steer(host.clone()));
     let starter = zones.clone();
     tokio::spawn(async move { autoboot(&starter).await });

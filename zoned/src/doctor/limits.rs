@@ -64,11 +64,12 @@ fn fairness() -> Finding {
 
 /// What keeps shares, and why nothing better does.
 fn backend(host: &Host) -> Finding {
-    let verdict = match host.cpu.in_force {
+    let choice = host.cpu.choice();
+    let verdict = match choice.in_force {
         Some(Backend::Fss | Backend::Deficit) => Verdict::Good,
         Some(Backend::Shares) => Verdict::Limited,
         None => Verdict::Missing,
     };
-    let meaning = host.cpu.in_force.map_or("shares are not kept", Backend::meaning);
-    finding("CPU backend", verdict, host.cpu.to_string(), meaning)
+    let meaning = choice.in_force.map_or("shares are not kept", Backend::meaning);
+    finding("CPU backend", verdict, choice.to_string(), meaning)
 }

@@ -156,6 +156,11 @@ impl Kernel {
         fss::Scheduler::open(&Pins::open(&self.pins)?, level)
     }
 
+    /// Has the kernel go back to its own scheduler, if it has ours. None is no error.
+    pub fn remove_scheduler(&self) -> Result<(), EbpfError> {
+        pins::remove(&Pins::open(&self.pins)?.scheduler())
+    }
+
     /// Where everything is pinned.
     pub fn pins(&self) -> &Path {
         &self.pins

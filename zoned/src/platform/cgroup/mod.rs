@@ -197,6 +197,7 @@ impl Tree {
     /// Kills every process of a boot and waits until the last is gone. No group, no error.
     pub fn kill(&self, tag: &str) -> Result<(), CgroupError> {
         let zone = self.zone(tag);
+        self.hurry(tag);
         match fs::write(zone.join("cgroup.kill"), "1") {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
             other => other.map_err(CgroupError::io(&zone, "kill"))?,

@@ -40,7 +40,7 @@ pub fn uses(host: &Host, status: &Status) -> Vec<LimitUse> {
 /// Shares, as they were given: what the group weighs is them, or what they are steered to.
 fn shares(host: &Host, status: &Status, tag: &str, by_weight: Option<u64>) -> Option<LimitUse> {
     let steered = host.limits.steered(&status.uuid()).filter(|s| Some(s.weight) == host.tree.weight(tag));
-    let backend = host.cpu.in_force.map(|backend| match &steered {
+    let backend = host.cpu.in_force().map(|backend| match &steered {
         Some(Steered { factor, .. }) => {
             format!("kept by {backend}, which has it weigh {:.1} % of them", factor * 100.0)
         }

@@ -1,0 +1,109 @@
+//! What keeps shares on this host, while the daemon lives: chosen when it starts, and again if the kernel takes its scheduler
+//! away.
+
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+
+use zoned_api::EventKind;
+
+use super::backend::{Backend, Choice, choose};
+use crate::{
+    ebpf::fss::{Present, Scheduler, present},
+    fault::whole,
+    host::Host,
+};
+
+/// What keeps shares.
+#[derive(Debug)]
+pub struct Keeper {
+    permitted: Vec<Backend>,
+    choice: RwLock<Choice>,
+    scheduler: Mutex<Loaded>,
+}
+
+/// The scheduler of this daemon's, if it has one.
+#[derive(Debug, Default)]
+struct Loaded {
+    scheduler: Option<Scheduler>,
+    /// It was taken away once, and loaded again.
+    again: bool,
+}
+
+impl Keeper {
+    /// Of those backends, best first. None is in force until [`Keeper::begin`].
+    pub fn new(permitted: Vec<Backend>) -> Self {
+        Keeper { permitted, choice: RwLock::default(), scheduler: Mutex::default() }
+    }
+
+    /// What is in force, and why nothing better is.
+    pub fn choice(&self) -> Choice {
+        self.choice.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What is in force.
+    pub fn in_force(&self) -> Option<Backend> {
+        self.choice.read().unwrap_or_else(PoisonError::into_inner).in_force
+    }
+
+    /// Chooses, and starts what is chosen. Loading the scheduler takes as long as the kernel takes to verify it.
+    pub(super) fn begin(&self, host: &Host) {
+        let choice = choose(&self.permitted, |backend| self.start(host, backend));
+        if choice.in_force != Some(Backend::Fss) {
+            // An earlier daemon's, which was permitted.
+            host.metering.remove_scheduler();
+        }
+        tracing::info!("CPU shares are kept by {choice}");
+        self.set(choice);
+    }
+
+    fn start(&self, host: &Host, backend: Backend) -> Result<(), String> {
+        if !host.tree.has_weights() {
+            return Err("zones have no cpu controller on this host".into());
+        }
+        if backend != Backend::Fss {
+            return Ok(());
+        }
+        match present() {
+            Present::Unknown => return Err("this kernel has no sched_ext".into()),
+            Present::Other(name) => return Err(format!("the scheduler {name} is loaded")),
+            Present::None | Present::Ours => {}
+        }
+        let scheduler = host.metering.scheduler().map_err(|e| whole(&e))?;
+        self.scheduler().scheduler = Some(scheduler);
+        Ok(())
+    }
+
+    /// Looks whether the scheduler still works. One that the kernel has taken away is loaded again once; then others keep
+    /// shares as well as they can.
+    pub(super) fn look_after(&self, host: &Host) {
+        if self.in_force() != Some(Backend::Fss) || present() == Present::Ours {
+            return;
+        }
+        let mut loaded = self.scheduler();
+        let ended = loaded.scheduler.take().and_then(|scheduler| scheduler.ended().ok().flatten());
+        let why = ended.map_or_else(|| "somebody removed it".to_owned(), |ended| ended.reason);
+        let again = std::mem::replace(&mut loaded.again, true);
+        drop(loaded);
+        tracing::error!("the kernel has taken the scheduler away: {why}");
+        let choice = choose(&self.permitted, |backend| match backend {
+            Backend::Fss if again => {
+                Err(format!("the kernel has taken it away twice, the last time for: {why}"))
+            }
+            other => self.start(host, other),
+        });
+        if choice.in_force != Some(Backend::Fss) {
+            host.metering.remove_scheduler();
+        }
+        tracing::warn!("CPU shares are kept by {choice} from now on");
+        let backend = choice.in_force.map(|backend| backend.to_string());
+        host.journal.note(None, EventKind::SchedulerLost { reason: why, backend });
+        self.set(choice);
+    }
+
+    fn set(&self, choice: Choice) {
+        *self.choice.write().unwrap_or_else(PoisonError::into_inner) = choice;
+    }
+
+    fn scheduler(&self) -> MutexGuard<'_, Loaded> {
+        self.scheduler.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
