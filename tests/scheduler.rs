@@ -127,10 +127,10 @@ fn shares_hold_through_zonectl_while_zoned_is_dead_and_after() {
 #[test]
 fn a_zone_without_shares_and_one_with_a_cap_are_halted_at_once_under_load() {
     let Some((ctx, _one)) = scene() else { return };
-    ctx.boot("zone: idle\ncpu: { shares: 0 }");
-    ctx.boot("zone: capped\ncpu: { cap: 0.02 }");
-    ctx.boot("zone: busy");
-    let mut loads = [busy(&ctx, "idle", 6), busy(&ctx, "capped", 6), busy(&ctx, "busy", 6)];
+    ["idle", "capped", "busy"].iter().for_each(|zone| ctx.boot(&format!("zone: {zone}")));
+    let mut loads = ["idle", "capped", "busy"].map(|zone| busy(&ctx, zone, 6));
+    ctx.ok(&["set", "idle", "cpu.shares=0"]);
+    ctx.ok(&["set", "capped", "cpu.cap=0.02"]);
     let [idle, _] = parts(&ctx, ["idle", "busy"], Duration::from_secs(5));
     println!("without shares, under load: {:.3} %", idle * 100.0);
     assert!(idle < 0.005, "{idle}");

@@ -1,9 +1,8 @@
-//! Caps, and that nobody waits for ever.
+//! Caps.
 //!
 //! A capped zone has a budget of CPU time that fills at the rate of its cap. With nothing left it is throttled: out of the
 //! tree until there is some again. A timer looks after that, since a machine of throttled zones alone may have no CPU that
-//! is awake. The kernel takes a scheduler away that lets a task wait for too long: what is not served, for want of a budget
-//! or of shares, is run out of turn once in a while, for no longer than it takes to preempt it.
+//! is awake.
 
 use aya_ebpf::{
     bindings::bpf_timer,
@@ -26,12 +25,6 @@ use crate::{
 
 /// How often budgets are looked at, nanoseconds.
 const TICK: u64 = 4_000_000;
-/// A zone that has not been served for this long is rescued, nanoseconds: what it runs for until the next tick is less than
-/// 0.5 % of a CPU.
-const PATIENCE: u64 = 1_000_000_000;
-/// Within how many nanoseconds every task of such a zone is to have run. The kernel waits for 30 s.
-const ROUND: u64 = 10_000_000_000;
-
 #[repr(C)]
 struct Clock {
     timer: bpf_timer,
@@ -40,9 +33,9 @@ struct Clock {
 #[btf_map(name = "fss_clock")]
 static CLOCK: Array<Clock, 1> = Array::new();
 
-/// 1 + slot of a zone that is to be rescued; 0 for none.
-#[btf_map(name = "fss_rescue")]
-static RESCUE: Array<u32, 1> = Array::new();
+/// Zones that are throttled.
+#[btf_map(name = "fss_throttled")]
+static THROTTLED: Array<u32, 1> = Array::new();
 
 /// Begins to look after budgets. -EINVAL and the like as the kernel has them.
 #[inline(always)]
@@ -69,9 +62,11 @@ pub(crate) fn start() -> i32 {
 /// Called by the timer.
 #[unsafe(no_mangle)]
 extern "C" fn tick(_map: *mut c_void, _key: *mut u32, clock: *mut Clock) -> i32 {
-    // SAFETY: the function is one that the helper can call; it is the timer that called this one.
+    // SAFETY: of a map value; the function is one that the helper can call; it is the timer that called this one.
     unsafe {
-        bpf_loop(MAX_SLOTS, look_after as *mut c_void, core::ptr::null_mut(), 0);
+        if THROTTLED.get_ptr(0).is_some_and(|count| count.read_volatile() != 0) {
+            bpf_loop(MAX_SLOTS, look_after as *mut c_void, core::ptr::null_mut(), 0);
+        }
         bpf_timer_start(&raw mut (*clock).timer, TICK, 0);
     }
     0
@@ -87,46 +82,24 @@ extern "C" fn look_after(slot: u32, _: *mut c_void) -> i64 {
 #[inline(always)]
 fn look(slot: u32) -> Option<()> {
     let zone = Zone::of_slot(slot)?;
-    if zone.queued() == 0 && zone.throttled() == 0 {
-        return None;
-    }
-    let now = kernel::now();
     if zone.throttled() != 0 {
-        fill(zone, now);
+        fill(zone, kernel::now());
         if zone.budget_ns() > 0 {
             release(zone);
         }
     }
-    let waited = now.wrapping_sub(zone.served_ns());
-    let each = ROUND / (u64::from(zone.queued()) + 1);
-    let due = if each < PATIENCE { each } else { PATIENCE };
-    if waited > due
-        && (waited as i64) > 0
-        && let Some(rescue) = RESCUE.get_ptr_mut(0)
-    {
-        atomic::swap32(rescue, slot + 1);
-    }
     Some(())
 }
 
-/// Whether a zone has so many tasks that each one's turn must be as short as can be.
+/// One zone more or less is throttled, if it was not or was.
 #[inline(always)]
-pub(crate) fn is_crowded(zone: Zone) -> bool {
-    u64::from(zone.queued()) >= ROUND / PATIENCE
-}
-
-/// A zone that is to be served out of turn now.
-#[inline(always)]
-pub(crate) fn to_rescue() -> Option<u32> {
-    let rescue = RESCUE.get_ptr_mut(0)?;
+pub(crate) fn throttle(zone: Zone, yes: bool) -> bool {
     // SAFETY: of a map value.
-    if unsafe { rescue.read_volatile() } == 0 {
-        return None;
+    let changed = atomic::swap32(unsafe { &raw mut (*zone.at).throttled }, yes.into()) != u32::from(yes);
+    if changed && let Some(count) = THROTTLED.get_ptr_mut(0) {
+        atomic::add32(count, if yes { 1 } else { 1_u32.wrapping_neg() });
     }
-    match atomic::swap32(rescue, 0) {
-        0 => None,
-        slot => Some(slot - 1),
-    }
+    changed
 }
 
 #[inline(always)]
@@ -149,12 +122,9 @@ pub(crate) fn charge(zone: Zone, ns: u64) {
     // SAFETY: of a map value.
     unsafe { atomic::add((&raw mut (*zone.at).budget_ns).cast(), ns.wrapping_neg()) };
     fill(zone, kernel::now());
-    if zone.budget_ns() <= 0 && zone.throttled() == 0 {
+    if zone.budget_ns() <= 0 && zone.throttled() == 0 && throttle(zone, true) {
         // SAFETY: as above.
-        unsafe {
-            atomic::swap32(&raw mut (*zone.at).throttled, 1);
-            atomic::add(&raw mut (*zone.at).throttles, 1);
-        }
+        unsafe { atomic::add(&raw mut (*zone.at).throttles, 1) };
     }
 }
 
@@ -172,8 +142,7 @@ pub(crate) fn settle(zone: Zone, task: Task, kept: &mut FssTask) {
 
 #[inline(always)]
 fn release(zone: Zone) {
-    // SAFETY: of a map value.
-    unsafe { atomic::swap32(&raw mut (*zone.at).throttled, 0) };
+    throttle(zone, false);
     if let Some(tree) = Tree::get() {
         zone.refresh(tree);
         if tree.key(zone.slot) != NOBODY || zone.bound() != 0 {

@@ -6,15 +6,10 @@ use crate::{
     cap,
     enqueue::CPU_QUEUE,
     kernel::{self, Task, argument},
-    run, task,
+    run, sweep, task,
     tree::Tree,
     zone::{self, Zone},
 };
-
-/// What is run out of turn has a slice, which ends at the next tick.
-pub(crate) const ALONE: u32 = 1;
-/// It is preempted at once: there are many more.
-pub(crate) const CROWDED: u32 = 2;
 
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "struct_ops/dispatch")]
@@ -27,17 +22,16 @@ extern "C" fn fss_dispatch(ctx: *const u64) -> i32 {
 #[inline(always)]
 fn serve(cpu: u32, last: Task) -> Option<()> {
     let tree = Tree::get()?;
-    if let Some(slot) = cap::to_rescue()
-        && kernel::take(u64::from(slot))
-    {
-        let zone = Zone::of_slot(slot)?;
-        zone.served(kernel::now());
-        run::on(cpu)?.rescue = if cap::is_crowded(zone) { CROWDED } else { ALONE };
+    let own_queue = CPU_QUEUE + u64::from(cpu);
+    if sweep::rescue(cpu, own_queue).is_some() {
         return Some(());
     }
-    let own_queue = CPU_QUEUE + u64::from(cpu);
     let (slot, waiting) = tree.first();
     let bound = bound_rank(own_queue);
+    if bound == FLUSH && kernel::take(own_queue) {
+        run::on(cpu)?.rescue = sweep::CROWDED;
+        return Some(());
+    }
     let first = if before(bound, waiting) { bound } else { waiting };
     if goes_on(last, slot, first).is_some() {
         return Some(());
@@ -64,10 +58,13 @@ fn take_of(slot: u32) -> bool {
     }
     if let Some(zone) = Zone::of_slot(slot) {
         zone.in_turn();
-        zone.served(kernel::now());
     }
     true
 }
+
+/// The first in a CPU's queue is of a zone that has been throttled since: it runs for as long as it takes to preempt it, and
+/// then waits where it holds up nobody.
+const FLUSH: u64 = NOBODY - 1;
 
 /// What the zone of the task that waits first for this CPU alone is served by.
 #[inline(always)]
@@ -81,7 +78,7 @@ fn bound_rank(queue: u64) -> u64 {
         if kept.bound_in == 0 { None } else { Zone::of_slot(kept.bound_in - 1) }
     });
     match zone {
-        Some(zone) if zone.throttled() != 0 => NOBODY,
+        Some(zone) if zone.throttled() != 0 => FLUSH,
         Some(zone) => zone.rank(),
         // It is not known whose turn it is: better too early than never.
         None => 0,

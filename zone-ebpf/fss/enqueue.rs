@@ -1,6 +1,6 @@
 //! A task is ready to run: where it waits.
 
-use zone_ebpf_abi::fss::{before, is_idle, later, weighted};
+use zone_ebpf_abi::fss::{before, is_idle, later, place, weighted};
 
 use crate::{
     kernel::{self, Task, argument},
@@ -62,10 +62,13 @@ fn wait(ready: Task, flags: u64) -> Option<()> {
     kept.virtual_ns = later(kept.virtual_ns, least);
     leave_queue(kept, tree);
     let cpu = ready.cpu();
-    if ready.is_bound() {
+    // Where a throttled zone's tasks are first in a CPU's queue they would hold up the others'.
+    if ready.is_bound() && zone.throttled() == 0 {
         kept.bound_in = zone.slot + 1;
+        let (slice, weight) = (zone::slice(), zone.weight());
+        let place = place(zone.virtual_ns(), weight, zone.bound(), slice, zone::time(false));
         zone.count_bound(true);
-        ready.insert_by(CPU_QUEUE + cpu as u64, zone::slice(), zone.rank(), flags);
+        ready.insert_by(CPU_QUEUE + cpu as u64, slice, place, flags);
     } else {
         kept.queued_in = zone.slot + 1;
         zone.count_queued(true);

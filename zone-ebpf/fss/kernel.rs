@@ -30,6 +30,10 @@ unsafe extern "C" {
     fn scx_bpf_kick_cpu(cpu: i32, flags: u64);
     fn scx_bpf_task_cpu(task: *const c_void) -> i32;
     fn scx_bpf_task_set_slice(task: *mut c_void, slice: u64) -> bool;
+    fn bpf_iter_scx_dsq_new(iterator: *mut Iterator, queue: u64, flags: u64) -> i32;
+    fn bpf_iter_scx_dsq_next(iterator: *mut Iterator) -> *mut c_void;
+    fn bpf_iter_scx_dsq_destroy(iterator: *mut Iterator);
+    fn scx_bpf_dsq_move(iterator: *mut Iterator, task: *mut c_void, queue: u64, flags: u64) -> bool;
     fn bpf_cgroup_ancestor(cgroup: *mut c_void, level: i32) -> *mut c_void;
     fn bpf_cgroup_release(cgroup: *mut c_void);
 }
@@ -42,6 +46,10 @@ struct Insert {
     vtime: u64,
     flags: u64,
 }
+
+/// `struct bpf_iter_scx_dsq`, which only the kernel looks into.
+#[repr(C)]
+struct Iterator([u64; 6]);
 
 macro_rules! globals {
     ($($(#[$doc:meta])* $name:ident: $type:ty,)*) => {
@@ -60,6 +68,7 @@ globals! {
     HAS_MOVE_V2: u32,
     HAS_PEEK: u32,
     HAS_SET_SLICE: u32,
+    HAS_MOVE_ONE: u32,
     TASK_FLAGS: u32,
     TASK_EXEC_NS: u32,
     TASK_CPUS_ALLOWED: u32,
@@ -68,6 +77,7 @@ globals! {
     TASK_SCX_FLAGS: u32,
     TASK_SCX_WEIGHT: u32,
     TASK_SCX_SLICE: u32,
+    TASK_SCX_RUNNABLE_AT: u32,
     CSS_SET_CGROUP: u32,
     CGROUP_NODE: u32,
     CGROUP_LEVEL: u32,
@@ -88,6 +98,7 @@ globals! {
     SCX_KICK_IDLE: u64,
     SCX_KICK_PREEMPT: u64,
     SCX_TASK_QUEUED: u64,
+    TICKS_A_SECOND: u64,
 }
 
 /// `PF_KTHREAD` of include/linux/sched.h, which is a macro and in no BTF.
@@ -328,6 +339,45 @@ pub(crate) fn take(queue: u64) -> bool {
             scx_bpf_dsq_move_to_local(queue)
         }
     }
+}
+
+/// Moves the first task of a queue that has been waiting since before `then`, in the kernel's ticks, to the CPU that asks.
+#[inline(always)]
+pub(crate) fn take_older(queue: u64, then: u64) -> bool {
+    let mut moved = false;
+    if HAS_MOVE_ONE.load() != 0 {
+        let mut iterator = core::mem::MaybeUninit::<Iterator>::uninit();
+        // SAFETY: as above; what is begun is ended.
+        unsafe {
+            bpf_iter_scx_dsq_new(iterator.as_mut_ptr(), queue, 0);
+            loop {
+                let task = bpf_iter_scx_dsq_next(iterator.as_mut_ptr());
+                if task.is_null() {
+                    break;
+                }
+                let since: u64 = field(task, &TASK_SCX_RUNNABLE_AT);
+                if (since.wrapping_sub(then) as i64) < 0 {
+                    moved = scx_bpf_dsq_move(iterator.as_mut_ptr(), task, SCX_DSQ_LOCAL.load(), 0);
+                    break;
+                }
+            }
+            bpf_iter_scx_dsq_destroy(iterator.as_mut_ptr());
+        }
+    }
+    moved
+}
+
+/// The kernel's ticks in a second.
+#[inline(always)]
+pub(crate) fn ticks_a_second() -> u64 {
+    TICKS_A_SECOND.load()
+}
+
+/// The kernel's ticks.
+#[inline(always)]
+pub(crate) fn ticks() -> u64 {
+    // SAFETY: the helper has no demand.
+    unsafe { aya_ebpf::helpers::bpf_jiffies64() }
 }
 
 /// The head of a queue that is ordered by virtual time.

@@ -24,6 +24,7 @@ mod group;
 mod kernel;
 mod lifecycle;
 mod run;
+mod sweep;
 mod task;
 mod tree;
 mod zone;

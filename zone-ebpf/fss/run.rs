@@ -4,9 +4,9 @@ use aya_ebpf::{btf_maps::Array, macros::btf_map};
 use zone_ebpf_abi::fss::{FssCpu, MAX_CPUS, weighted};
 
 use crate::{
-    atomic, dispatch, enqueue,
+    atomic, enqueue,
     kernel::{self, Task},
-    task,
+    sweep, task,
     tree::Tree,
     zone::{self, Zone},
 };
@@ -53,8 +53,8 @@ fn begin(next: Task) -> Option<()> {
         atomic::add(unsafe { &raw mut (*zone.at).rescues }, 1);
     }
     match rescue {
-        dispatch::ALONE => next.set_slice(SHORT),
-        dispatch::CROWDED => kernel::kick(number, kernel::kick_preempt()),
+        sweep::ALONE => next.set_slice(SHORT),
+        sweep::CROWDED => kernel::kick(number, kernel::kick_preempt()),
         _ => {}
     }
     Some(())

@@ -67,7 +67,6 @@ impl Zone {
         burst_ns: u64,
         budget_ns: i64,
         filled_ns: u64,
-        served_ns: u64,
         task_virtual_ns: u64,
     }
 
@@ -103,16 +102,15 @@ impl Zone {
             (*self.at).weight = group.map_or(DEFAULT_WEIGHT, |group| group.weight);
             (*self.at).virtual_ns = time(false);
             (*self.at).task_virtual_ns = 0;
-            (*self.at).throttled = 0;
             (*self.at).cap = group.map_or(0, |group| group.cap);
             (*self.at).burst_ns = burst_ns;
             (*self.at).budget_ns = burst_ns as i64;
             (*self.at).filled_ns = now;
-            (*self.at).served_ns = now;
             (*self.at).usage_ns = 0;
             (*self.at).throttles = 0;
             (*self.at).rescues = 0;
         }
+        cap::throttle(self, false);
     }
 
     /// What it is to be served by, were it to want a CPU.
@@ -204,13 +202,6 @@ impl Zone {
     #[inline(always)]
     pub(crate) fn in_turn(self) {
         advance(self.weight() == 0, self.virtual_ns());
-    }
-
-    /// One of its tasks was taken from its queue.
-    #[inline(always)]
-    pub(crate) fn served(self, now: u64) {
-        // SAFETY: as above.
-        unsafe { (&raw mut (*self.at).served_ns).write_volatile(now) }
     }
 
     /// Its weight, as its cgroup has it.

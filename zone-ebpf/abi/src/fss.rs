@@ -42,8 +42,6 @@ pub struct FssZone {
     pub budget_ns: i64,
     /// Until when the budget has been filled up, by the monotonic clock.
     pub filled_ns: u64,
-    /// When one of its tasks was last taken from its queue, by the monotonic clock.
-    pub served_ns: u64,
     /// Least virtual time of the tasks that were last served.
     pub task_virtual_ns: u64,
     /// CPU time it has had from this scheduler, nanoseconds.
@@ -90,6 +88,12 @@ pub struct FssCpu {
     pub rescue: u32,
     /// Virtual time of the task in its zone when it was given the CPU.
     pub task_virtual_ns: u64,
+    /// When this CPU last looked for tasks that nobody serves, by the monotonic clock.
+    pub swept_ns: u64,
+    /// The slot whose queue it looks at next.
+    pub sweep: u32,
+    /// 1 if it has found one there.
+    pub found: u32,
 }
 
 /// What the kernel says of a cgroup.
@@ -152,6 +156,17 @@ pub const fn key(virtual_ns: u64, weight: u32) -> u64 {
     let time = virtual_ns & (IDLE - 1);
     // One of the last class never looks like nobody.
     if weight == 0 { IDLE | time & !1 } else { time }
+}
+
+/// Where a task that waits for one CPU stands in that CPU's queue, which the kernel orders by signed differences: behind as
+/// many slices of its zone as there are of its zone's tasks before it, and behind all others if its zone has no shares.
+/// `now` is the system's virtual time.
+#[inline(always)]
+pub const fn place(zone: u64, weight: u32, before: u32, slice: u64, now: u64) -> u64 {
+    if weight == 0 {
+        return now.wrapping_add(1 << 62).wrapping_add(weighted(slice, weight).wrapping_mul(before as u64));
+    }
+    zone.wrapping_add(weighted(slice, weight).wrapping_mul(before as u64))
 }
 
 /// Whether the first key is served before the second. Virtual time may wrap around: what matters is which is less than half

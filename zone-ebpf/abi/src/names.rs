@@ -121,25 +121,28 @@ pub mod fss {
         "fss_groups",
         "fss_contenders",
         "fss_clock",
-        "fss_rescue",
+        "fss_throttled",
     ];
 
     /// Depth of a zone's cgroup, as above.
     pub const LEVEL: &str = super::global::LEVEL;
     /// CPUs that this host can have.
     pub const CPUS: &str = "CPUS";
+    /// The kernel's ticks in a second, `u64`.
+    pub const TICKS: &str = "TICKS_A_SECOND";
     /// CPUs that are online when the scheduler is loaded.
     pub const CPUS_ONLINE: &str = "CPUS_ONLINE";
     /// 1 if the kernel has a function: constant and name.
-    pub const FUNCTIONS: [(&str, &str); 5] = [
+    pub const FUNCTIONS: [(&str, &str); 6] = [
         ("HAS_INSERT_V2", "scx_bpf_dsq_insert___v2"),
         ("HAS_INSERT_ARGS", "__scx_bpf_dsq_insert_vtime"),
         ("HAS_MOVE_V2", "scx_bpf_dsq_move_to_local___v2"),
         ("HAS_PEEK", "scx_bpf_dsq_peek"),
         ("HAS_SET_SLICE", "scx_bpf_task_set_slice"),
+        ("HAS_MOVE_ONE", "scx_bpf_dsq_move"),
     ];
     /// Byte offsets of fields: constant, type and path.
-    pub const OFFSETS: [(&str, &str, &str); 17] = [
+    pub const OFFSETS: [(&str, &str, &str); 18] = [
         ("TASK_FLAGS", "task_struct", "flags"),
         ("TASK_EXEC_NS", "task_struct", "se.sum_exec_runtime"),
         ("TASK_CPUS_ALLOWED", "task_struct", "nr_cpus_allowed"),
@@ -148,6 +151,7 @@ pub mod fss {
         ("TASK_SCX_FLAGS", "task_struct", "scx.flags"),
         ("TASK_SCX_WEIGHT", "task_struct", "scx.weight"),
         ("TASK_SCX_SLICE", "task_struct", "scx.slice"),
+        ("TASK_SCX_RUNNABLE_AT", "task_struct", "scx.runnable_at"),
         ("CSS_SET_CGROUP", "css_set", "dfl_cgrp"),
         ("CGROUP_NODE", "cgroup", "kn"),
         ("CGROUP_LEVEL", "cgroup", "level"),

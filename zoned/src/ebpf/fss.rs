@@ -202,5 +202,11 @@ fn constants(kernel: &Btf, level: u32) -> Result<Constants, BtfError> {
         numbers.push((constant, kernel.offset(structure, path).unwrap_or(0)));
     }
     let words = name::ENUMERATORS.into_iter().zip(kernel.enumerators(&name::ENUMERATORS)?);
-    Ok((numbers, words.collect()))
+    Ok((numbers, words.chain([(name::TICKS, ticks_a_second())]).collect()))
+}
+
+/// How often the kernel's clock ticks in a second, as the coarse clock has it, which moves on by one tick at a time.
+fn ticks_a_second() -> u64 {
+    let tick = rustix::time::clock_getres(rustix::time::ClockId::MonotonicCoarse);
+    u64::try_from(1_000_000_000 / tick.tv_nsec.max(1)).unwrap_or(100)
 }
