@@ -107,6 +107,7 @@ pub fn run(options: Options) -> Result<(), StartError> {
     make_folder(&options.run_dir)?;
     let lock = lock::take(&options.run_dir)?;
     let host = Arc::new(prepare(&options)?);
+    let mode = cpu::prepare();
     raise_descriptors();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(StartError::io(&options.run_dir, "start threads for"))?;
@@ -117,7 +118,7 @@ pub fn run(options: Options) -> Result<(), StartError> {
     if empty {
         host.network.close();
         host.metering.unload();
-        cpu::unload(&options.run_dir);
+        cpu::unload(mode);
         host.tree.remove_parents();
         bpffs::unmount(&options.run_dir);
     }
@@ -162,7 +163,6 @@ fn prepare(options: &Options) -> Result<Host, StartError> {
 
 /// What keeps shares, chosen once zones have their controllers.
 fn shares(options: &Options, tree: &Tree) -> cpu::Choice {
-    cpu::prepare(&options.run_dir);
     let choice = cpu::choose(&options.cpu_backend, tree);
     tracing::info!("CPU shares are kept by {choice}");
     choice
