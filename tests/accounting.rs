@@ -49,12 +49,12 @@ fn cpu_time_by_ebpf_is_the_kernels_own() {
         "an idle zone was charged {:.3} s",
         after_idle.0 - before_idle.0
     );
-    assert!(number(&row, "processes", "forks") > 500, "{row}");
-    assert!(number(&row, "processes", "execs") > 500, "{row}");
-    assert!(number(&row, "cpu", "switches_voluntary") > 500, "{row}");
+    assert!(number(&row, "processes", "forks") > 100, "{row}");
+    assert!(number(&row, "processes", "execs") > 100, "{row}");
+    assert!(number(&row, "cpu", "switches_voluntary") > 100, "{row}");
     let waits: u64 =
         row["cpu"]["wait_log2_us"].as_array().into_iter().flatten().filter_map(Value::as_u64).sum();
-    assert!(waits > 500 && number(&row, "cpu", "wait_ns") > 0, "{row}");
+    assert!(waits > 100 && number(&row, "cpu", "wait_ns") > 0, "{row}");
     ctx.finish();
 }
 

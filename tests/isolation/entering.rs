@@ -44,7 +44,7 @@ fn a_command_hides_the_hosts_program_until_its_exec() {
 #[test]
 fn the_hosts_program_cannot_be_written_even_when_it_runs_itself() {
     let arena = Arena::new(&["a"]);
-    let monitor = std::path::Path::new(env!("CARGO_BIN_EXE_zone-attack")).with_file_name("zone-monitor");
+    let monitor = zone_tests::binary("zone-monitor");
     let before = std::fs::metadata(&monitor).unwrap().modified().unwrap();
     let mut attacker = Shell::new(&arena, "a");
     // Its loader is the zone's, and opens what the zone says: it waits there.

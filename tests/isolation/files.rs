@@ -123,7 +123,11 @@ fn the_hosts_files_are_out_of_reach() {
         ("read", read(&secret), "EACCES openat"),
         ("read passwords", read("/etc/shadow"), "EACCES openat"),
         ("write", create("/etc/zone-attack"), "EACCES openat"),
-        ("replace the monitor", crate::calls::writable(&monitor()), "EACCES openat|ETXTBSY openat"),
+        (
+            "replace the monitor",
+            crate::calls::writable(&zone_tests::binary("zone-monitor").display().to_string()),
+            "EACCES openat|ETXTBSY openat",
+        ),
         ("open a disk", readable("/dev/loop0"), "EACCES openat"),
     ];
     std::fs::set_permissions(&arena.ctx.dir, std::os::unix::fs::PermissionsExt::from_mode(0o711)).unwrap();
@@ -183,12 +187,6 @@ fn what_the_docs_call_no_boundary_is_none() {
 
 fn lease(path: &str) -> String {
     format!("{} ; fcntl $1 {F_SETLEASE} {F_RDLCK}", readable(path))
-}
-
-/// The monitor's program on the host.
-fn monitor() -> String {
-    let tests = std::env::current_exe().unwrap();
-    tests.ancestors().nth(2).unwrap().join("zone-monitor").display().to_string()
 }
 
 /// The file handle of a file of the host's, as a script has it.

@@ -69,7 +69,7 @@ fn nobody_is_held_up(ctx: &TestCtx) {
     ctx.ok(&["console", "--log", "z"]);
     ctx.ok(&["pause", "z"]);
     ctx.ok(&["resume", "z"]);
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(began.elapsed() < wait::limit(5), "{:?}", began.elapsed());
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn a_descriptor_that_lingers_holds_up_no_more_than_the_listener() {
         assert!(hangs(listener), "it was no attack");
         let began = Instant::now();
         ctx.ok(&["halt", "z"]);
-        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        assert!(began.elapsed() < wait::limit(5), "{:?}", began.elapsed());
         attacking.join().unwrap();
     });
     ctx.finish();
@@ -176,13 +176,14 @@ fn a_flood_is_the_zones_own_to_wait_for() {
     let ctx = TestCtx::new();
     silent(&ctx);
     let flood = r#"
-        my $until = time + 4; my ($sent, $full) = (0, 0);
+        my $until = time + SECONDS; my ($sent, $full) = (0, 0);
         for (1 .. 3) { fork or last }
         while (time < $until) { (say_("STATUS=" . ("x" x 4000) . "\nREADY=1") eq 1) ? $sent++ : $full++ }
         print "$sent $full\n";
     "#;
+    let flood = flood.replace("SECONDS", &wait::limit(4).as_secs().to_string());
     std::thread::scope(|scope| {
-        let flooding = scope.spawn(|| attack(&ctx, "z", flood));
+        let flooding = scope.spawn(|| attack(&ctx, "z", &flood));
         let (monitor, listener) = (ctx.info("z")["monitor_pid"].as_u64().unwrap(), listener(&ctx).unwrap());
         let queue = || attack(&ctx, "z", r#"print say_("x")"#).stdout.contains("temporarily unavailable");
         wait::until("the queue is full", queue);

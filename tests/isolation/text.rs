@@ -6,7 +6,6 @@ use std::{
     process::Stdio,
     sync::mpsc::{self, RecvTimeoutError},
     thread,
-    time::Duration,
 };
 
 use crate::arena::Arena;
@@ -48,14 +47,14 @@ fn text_of_a_zone_is_escaped() {
     let (ended, end) = mpsc::channel::<()>();
     let pid = nix::unistd::Pid::from_raw(events.id() as i32);
     let watchdog = thread::spawn(move || {
-        if end.recv_timeout(Duration::from_secs(30)) == Err(RecvTimeoutError::Timeout) {
+        if end.recv_timeout(zone_tests::wait::limit(30)) == Err(RecvTimeoutError::Timeout) {
             let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
         }
     });
     let mut lines = BufReader::new(events.stdout.take().unwrap()).lines().map(Result::unwrap);
     assert!(lines.any(|line| line.contains("running")), "events begin with what is kept");
     arena.ctx.sh("a", &format!("cp /bin/true '/tmp/{EVIL}' && '/tmp/{EVIL}'")).ok();
-    let shown = lines.find(|line| line.contains("evil")).expect("the process is told of within 30 s");
+    let shown = lines.find(|line| line.contains("evil")).expect("the process is told of in time");
     harmless("events", &shown);
     drop(ended);
     watchdog.join().unwrap();

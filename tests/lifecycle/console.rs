@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
     process::{ChildStdin, Stdio},
     sync::mpsc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use zone_tests::{TestCtx, wait};
@@ -46,7 +46,7 @@ impl Watcher {
     /// Waits until this has been shown.
     #[track_caller]
     fn sees(&mut self, what: &str) {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + wait::limit(30);
         while !self.seen.contains(what) {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.shown.recv_timeout(left) {
@@ -124,7 +124,7 @@ fn a_flooded_console_keeps_a_bounded_log_and_a_zone_that_halts_at_once() {
     ctx.ok(&["exec", "c", "true"]);
     let began = Instant::now();
     ctx.ok(&["halt", "c"]);
-    assert!(began.elapsed() < Duration::from_secs(5), "halt took {:?}", began.elapsed());
+    assert!(began.elapsed() < wait::limit(5), "halt took {:?}", began.elapsed());
     assert!(log(&ctx, "c").len() <= 1 << 20, "what is sent is bounded too");
     ctx.finish();
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde_json::Value;
-use zone_tests::TestCtx;
+use zone_tests::{TestCtx, wait};
 
 use crate::{group_file, stat};
 
@@ -26,7 +26,7 @@ impl<'a> Load<'a> {
         let client = command.stdin(Stdio::null()).spawn().unwrap();
         let load = Self { ctx, zone, client };
         let tasks = || stat(ctx, zone)["processes"]["tasks"].as_u64();
-        zone_tests::wait::until("all threads are there", || tasks() > Some(threads as u64 + 1));
+        wait::until("all threads are there", || tasks() > Some(threads as u64 + 1));
         load
     }
 }
@@ -64,7 +64,8 @@ fn converges(what: &str, ctx: &TestCtx, right: impl Fn(&[f64; 2]) -> Result<Stri
     let mut said = String::new();
     // The load has just begun, or its entitlement just changed.
     thread::sleep(Duration::from_millis(300));
-    for seconds in [3.0, 6.0, 12.0] {
+    let mut seconds = 3.0;
+    while seconds <= wait::limit(12).as_secs_f64() {
         let [ebpf, cgroup] = measure(ctx, seconds).map(|pair| right(&pair));
         match (ebpf, cgroup) {
             (Ok(ebpf), Ok(cgroup)) => {
@@ -73,6 +74,7 @@ fn converges(what: &str, ctx: &TestCtx, right: impl Fn(&[f64; 2]) -> Result<Stri
             }
             (ebpf, cgroup) => said = format!("eBPF {ebpf:?}, cgroup {cgroup:?}"),
         }
+        seconds *= 2.0;
     }
     panic!("{what}: {said}");
 }

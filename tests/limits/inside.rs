@@ -18,7 +18,7 @@ fn attack(namespaces: &str) -> String {
         "cat > /tmp/attack <<'END'
         for c in cpu cpuset memory pids blkio; do
             mkdir -p /tmp/h/$c
-            mount -t cgroup -o $c none /tmp/h/$c && echo mounted $c
+            mount -t cgroup -o $c none /tmp/h/$c && echo mounted $c || rmdir /tmp/h/$c
         done 2>/dev/null
         mkdir -p /tmp/h/two; mount -t cgroup2 none /tmp/h/two && echo mounted two
         for h in /tmp/h/* /sys/fs/cgroup; do
@@ -58,7 +58,10 @@ fn root_of_a_zone_cannot_loosen_its_limits() {
         let said = ctx.sh("a", &attack(namespaces)).ok();
         let count = |word: &str| said.lines().filter(|line| line.starts_with(word)).count();
         println!("{namespaces}: {} hierarchies mounted, {} files tried", count("mounted"), count("tried"));
-        assert!(count("tried") > 100 && count("mounted") > 0, "the attack did not work at all: {said}");
+        assert!(
+            count("mounted") > 0 && count("tried") > 20 * count("mounted"),
+            "the attack did not work at all: {said}"
+        );
         assert!(!said.contains("LOOSENED"), "{namespaces}:\n{said}");
         assert_eq!(read(), before, "{namespaces}");
     }

@@ -138,7 +138,7 @@ fn what_has_no_link_of_its_own_on_the_host_is_counted_at_its_sockets() {
     let hello = |scene: &Scene, zone: &str| {
         let at: SocketAddr = "192.0.2.2:9".parse().unwrap();
         let server = scene.outside.within(|| UdpSocket::bind(at)).unwrap();
-        server.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
+        server.set_read_timeout(Some(zone_tests::wait::limit(5))).unwrap();
         let script =
             "for i in 1 2 3; do printf hello > /dev/udp/192.0.2.2/9; done; printf x > /dev/udp/127.0.0.1/9";
         scene.ctx.zonectl(&["exec", zone, "--", "/bin/bash", "-c", script]).ok();

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use zone_tests::{Netns, TestCtx};
+use zone_tests::{Netns, TestCtx, wait::patiently};
 
 /// How long something that must not come may take to come.
 const NEVER: Duration = Duration::from_millis(300);
@@ -63,11 +63,11 @@ impl Scene {
 /// Whether a TCP connection carries a word there and back, and from where the server saw it come.
 pub fn tcp(from: &Netns, to: &Netns, dial: SocketAddr, listen: SocketAddr) -> Option<IpAddr> {
     let server = to.within(|| TcpListener::bind(listen)).unwrap();
-    let patience = SOON.min(NEVER * 4);
+    let patience = patiently(SOON.min(NEVER * 4));
     let mut client = from.within(|| TcpStream::connect_timeout(&dial, patience)).ok()?;
     let (mut accepted, peer) = server.accept().unwrap();
-    client.set_read_timeout(Some(SOON)).unwrap();
-    accepted.set_read_timeout(Some(SOON)).unwrap();
+    client.set_read_timeout(Some(patiently(SOON))).unwrap();
+    accepted.set_read_timeout(Some(patiently(SOON))).unwrap();
     client.write_all(b"ping").unwrap();
     let mut word = [0; 4];
     accepted.read_exact(&mut word).unwrap();
@@ -80,10 +80,10 @@ pub fn tcp(from: &Netns, to: &Netns, dial: SocketAddr, listen: SocketAddr) -> Op
 /// Whether a datagram arrives, and its answer.
 pub fn udp(from: &Netns, to: &Netns, dial: SocketAddr, listen: SocketAddr) -> Option<IpAddr> {
     let server = to.within(|| UdpSocket::bind(listen)).unwrap();
-    server.set_read_timeout(Some(NEVER)).unwrap();
+    server.set_read_timeout(Some(patiently(NEVER))).unwrap();
     let any: SocketAddr = if dial.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }.parse().unwrap();
     let client = from.within(|| UdpSocket::bind(any)).unwrap();
-    client.set_read_timeout(Some(SOON)).unwrap();
+    client.set_read_timeout(Some(patiently(SOON))).unwrap();
     client.send_to(b"ping", dial).ok()?;
     let mut word = [0; 4];
     let (_, peer) = server.recv_from(&mut word).ok()?;

@@ -48,7 +48,7 @@ fn a_zone_cannot_pass_for_another() {
     for (gateway, stolen) in ["10.77.0.1:7", "[fd77::1]:7"].into_iter().zip(scene.addresses("b")) {
         let gateway: SocketAddr = gateway.parse().unwrap();
         let server = host.within(|| UdpSocket::bind(gateway)).unwrap();
-        server.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        server.set_read_timeout(Some(zone_tests::wait::patiently(Duration::from_millis(300)))).unwrap();
         let heard = || server.recv_from(&mut [0; 8]).ok().map(|(_, from)| from.ip());
         let own = scene.addresses("a").into_iter().find(|ip| ip.is_ipv4() == gateway.is_ipv4()).unwrap();
         let from = |ip: IpAddr| {

@@ -11,7 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use zone_tests::{Netns, Outcome, wait};
+use zone_tests::{
+    Netns, Outcome,
+    wait::{self, patiently},
+};
 
 use crate::{
     image::{self, BENCH},
@@ -93,7 +96,7 @@ impl Servers {
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         assert!(head.contains(&format!("\r\nX-Zone: {zone}")) && body == page, "{at}: {answer}");
         let (requests, connections) = (format!("-n{REQUESTS}"), format!("-c{CONNECTIONS}"));
-        let (limit, url) = (LIMIT.as_secs().to_string(), format!("http://{at}/page"));
+        let (limit, url) = (patiently(LIMIT).as_secs().to_string(), format!("http://{at}/page"));
         let said = self.run(from, &["timeout", &limit, "ab", "-q", "-k", &requests, &connections, &url]).ok();
         let figure = |what: &str| said.lines().find_map(|line| line.strip_prefix(what)).map(str::trim);
         assert_eq!(figure("Complete requests:"), Some(REQUESTS.to_string().as_str()), "{at}: {said}");
@@ -121,7 +124,7 @@ impl Servers {
     fn client(&self, from: &From, at: SocketAddr, program: &[&str]) -> Outcome {
         let (host, port) = (format!("PGHOST={}", at.ip()), format!("PGPORT={}", at.port()));
         let who = ["PGUSER", "PGPASSWORD", "PGDATABASE"].map(|name| format!("{name}={BENCH}"));
-        let (path, limit) = (format!("PATH={BIN}:/usr/bin"), LIMIT.as_secs().to_string());
+        let (path, limit) = (format!("PATH={BIN}:/usr/bin"), patiently(LIMIT).as_secs().to_string());
         let mut line = vec!["env", &path, &host, &port];
         line.extend(who.iter().map(String::as_str));
         line.extend(["timeout", &limit]);
@@ -144,7 +147,7 @@ impl Servers {
     #[track_caller]
     fn denies(&self, zone: &str, at: SocketAddr) {
         let begun = Instant::now();
-        let answer = self.scene.zone(zone).within(|| TcpStream::connect_timeout(&at, LIMIT));
+        let answer = self.scene.zone(zone).within(|| TcpStream::connect_timeout(&at, patiently(LIMIT)));
         let (kind, took) = (answer.map_err(|e| e.kind()).map(drop), begun.elapsed());
         assert_eq!(kind, Err(ErrorKind::ConnectionRefused), "{zone} to {at}");
         assert!(took < AT_ONCE, "{zone} to {at}: told after {took:?}");
@@ -154,8 +157,8 @@ impl Servers {
 
 /// What nginx answers.
 fn fetch(at: SocketAddr) -> String {
-    let mut stream = TcpStream::connect_timeout(&at, LIMIT).unwrap();
-    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    let mut stream = TcpStream::connect_timeout(&at, patiently(LIMIT)).unwrap();
+    stream.set_read_timeout(Some(patiently(LIMIT))).unwrap();
     stream.write_all(b"GET /page HTTP/1.0\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();

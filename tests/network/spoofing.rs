@@ -71,7 +71,12 @@ fn what_is_not_its_own_is_dropped_and_counted() {
     let (scene, station) = scene();
     let out = scene.zone("a").within(|| packet_socket("net0")).unwrap();
     let bridge = scene.host().within(|| packet_socket("zones0")).unwrap();
-    sockopt::set_socket_timeout(&bridge, sockopt::Timeout::Recv, Some(Duration::from_millis(20))).unwrap();
+    sockopt::set_socket_timeout(
+        &bridge,
+        sockopt::Timeout::Recv,
+        Some(wait::patiently(Duration::from_millis(20))),
+    )
+    .unwrap();
     for (what, frame) in station.honest() {
         let before = dropped(&scene.ctx, "a");
         send(&out, &frame, SendFlags::empty()).unwrap();
@@ -124,7 +129,12 @@ fn root_of_a_zone_cannot_take_the_guard_away() {
     let out = scene.zone("a").within(|| packet_socket("net0")).unwrap();
     scene.ctx.kill_daemon();
     let bridge = scene.host().within(|| packet_socket("zones0")).unwrap();
-    sockopt::set_socket_timeout(&bridge, sockopt::Timeout::Recv, Some(Duration::from_millis(50))).unwrap();
+    sockopt::set_socket_timeout(
+        &bridge,
+        sockopt::Timeout::Recv,
+        Some(wait::patiently(Duration::from_millis(50))),
+    )
+    .unwrap();
     send(&out, &forged, SendFlags::empty()).unwrap();
     assert!(!heard(&bridge, &forged), "without a daemon");
     scene.ctx.start_daemon();

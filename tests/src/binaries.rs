@@ -6,7 +6,7 @@ use std::{env, path::PathBuf};
 ///
 /// # Panics
 /// If it is not there.
-pub(crate) fn path(name: &str) -> PathBuf {
+pub fn path(name: &str) -> PathBuf {
     let folder = env::var_os("ZONES_BIN").map(PathBuf::from).unwrap_or_else(|| {
         let own = env::current_exe().unwrap_or_default();
         // target/debug/deps/<test>

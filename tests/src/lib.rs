@@ -13,6 +13,7 @@ pub mod sys;
 pub mod wait;
 mod wire;
 
+pub use binaries::path as binary;
 pub use ctx::TestCtx;
 pub use netns::Netns;
 pub use outcome::Outcome;

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{outcome::Outcome, wait};
 
-/// Longest a command may take.
+/// Longest a command may take, [patiently](wait::patiently).
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// Runs a command to its end.
@@ -80,6 +80,6 @@ fn end(child: &mut Child, shown: &str) -> std::process::ExitStatus {
     let ended = wait::within(LIMIT, || child.try_wait().ok().flatten());
     ended.unwrap_or_else(|| {
         let _ = child.kill();
-        panic!("{shown}: did not end within {} s", LIMIT.as_secs())
+        panic!("{shown}: did not end within {:?}", wait::patiently(LIMIT))
     })
 }

@@ -4,10 +4,11 @@ use std::{
     io::{self, Read, Write},
     os::unix::net::UnixStream,
     path::Path,
-    time::Duration,
 };
 
 use serde_json::{Value, json};
+
+use crate::wait;
 
 /// One connection.
 #[derive(Debug)]
@@ -17,14 +18,14 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// Connects to a daemon's socket. Nothing on it is waited for longer than 30 s.
+    /// Connects to a daemon's socket. Nothing on it is waited for longer than 30 s, taken [patiently](wait::patiently).
     ///
     /// # Panics
     /// If it cannot.
     #[track_caller]
     pub fn connect(socket: &Path) -> Self {
         let stream = UnixStream::connect(socket).unwrap_or_else(|e| panic!("{}: {e}", socket.display()));
-        let limit = Some(Duration::from_secs(30));
+        let limit = Some(wait::limit(30));
         let limited = stream.set_read_timeout(limit).and_then(|()| stream.set_write_timeout(limit));
         limited.unwrap_or_else(|e| panic!("timeout: {e}"));
         Self { stream, received: Vec::new() }

@@ -9,7 +9,7 @@ use std::{fs, path::Path, sync::PoisonError};
 
 use zoned_api::report::{Finding, Verdict};
 
-use crate::host::Host;
+use crate::{host::Host, platform::overlay};
 
 /// All findings.
 pub fn examine(host: &Host) -> Vec<Finding> {
@@ -19,7 +19,7 @@ pub fn examine(host: &Host) -> Vec<Finding> {
         user_namespaces(),
         namespace("time", "each zone's clock of uptime begins at its boot", Verdict::Limited),
         namespace("cgroup", "a zone sees only its own groups", Verdict::Missing),
-        overlay(),
+        overlayfs(),
         seccomp(),
         vsyscall(),
         ia32(),
@@ -56,16 +56,15 @@ fn kernel() -> Finding {
     let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     let found = format!("Linux {release}, {}", uname.machine().to_string_lossy());
-    // The newest thing that nothing here works without: overlay layers given by descriptor (lowerdir+, 6.5; 6.13
-    // for descriptors), beside id-mapped overlay layers (5.19).
-    if version >= (6, 13) {
+    // The newest thing that nothing here works without.
+    if version >= (5, 19) {
         finding("kernel", Verdict::Good, found, "has everything zones are made of")
     } else {
         finding(
             "kernel",
             Verdict::Missing,
             found,
-            "zones need Linux 6.13 or later: overlay layers by descriptor",
+            "zones need Linux 5.19 or later: overlays of id-mapped layers",
         )
     }
 }
@@ -112,13 +111,17 @@ fn namespace(name: &str, meaning: &str, without: Verdict) -> Finding {
     }
 }
 
-fn overlay() -> Finding {
+fn overlayfs() -> Finding {
     let there = read("/proc/filesystems").is_some_and(|list| list.lines().any(|l| l.ends_with("\toverlay")));
-    if there {
-        finding("overlayfs", Verdict::Good, "there", "zones share the layers of their images")
-    } else {
-        finding("overlayfs", Verdict::Missing, "not there; `modprobe overlay` may help", "no zone can boot")
-    }
+    let how = match there {
+        false => {
+            let found = "not there; `modprobe overlay` may help";
+            return finding("overlayfs", Verdict::Missing, found, "no zone can boot");
+        }
+        true if overlay::takes_descriptors() => "takes layers by descriptor",
+        true => "takes layers by path, up to some eighty a zone",
+    };
+    finding("overlayfs", Verdict::Good, how, "zones share the layers of their images")
 }
 
 fn seccomp() -> Finding {

@@ -3,7 +3,10 @@
 //! It is a service of the guest's systemd and serves one connection after the other. When a connection ends, so does
 //! what was run on it.
 
-use super::frames::{Frame, GREETING, Guest, Job, Message};
+use super::{
+    frames::{Frame, GREETING, Guest, Job, Message},
+    tracepoints,
+};
 use anyhow::{Context as _, Result, bail};
 use nix::{
     errno::Errno,
@@ -41,6 +44,9 @@ const PAUSE_MS: u16 = 20;
 const CHUNK: usize = 32 << 10;
 
 pub(crate) fn run() -> Result<()> {
+    if let Err(error) = tracepoints::keep() {
+        eprintln!("{error:#}");
+    }
     let path = port()?;
     let port = File::options().read(true).write(true).open(&path);
     let port = port.with_context(|| format!("cannot open {}", path.display()))?;
@@ -83,7 +89,7 @@ fn serve(port: &File) -> Result<()> {
     let mut port = port;
     while let Some(frame) = Frame::read(&mut port)? {
         let done = match frame {
-            Frame::Message(Message::Plug { workspace, cache }) => plug(&workspace, &cache),
+            Frame::Message(Message::Plug(workspace)) => plug(&workspace),
             Frame::Message(Message::Unplug) => unplug(),
             Frame::Message(Message::Run(job)) => {
                 carry_out(&job, port, &answers)?;
@@ -108,33 +114,19 @@ fn guest() -> Guest {
 }
 
 /// Mounts the drive where the host has its workspace, so that every path in a program means the same here. What is
-/// written into the cache of downloads goes with the guest.
-fn plug(workspace: &Path, cache: &Path) -> Result<()> {
-    let none = None::<&str>;
+/// written there goes with the drive.
+fn plug(workspace: &Path) -> Result<()> {
     fs::create_dir_all(workspace)?;
-    mount(Some(DRIVE), workspace, Some("ext4"), MsFlags::MS_RDONLY, none)
-        .with_context(|| format!("cannot mount {DRIVE}"))?;
-    let own = Path::new("/var/lib/zones-vm");
-    let [upper, work] = ["upper", "work"].map(|folder| own.join(folder));
-    fs::create_dir_all(&upper)?;
-    fs::create_dir_all(&work)?;
-    let layers = [("lowerdir", cache), ("upperdir", &*upper), ("workdir", &*work)];
-    let options = layers.map(|(name, folder)| format!("{name}={}", folder.display())).join(",");
-    mount(Some("overlay"), cache, Some("overlay"), MsFlags::empty(), Some(options.as_str()))
-        .context("cannot mount an overlay over the cache")
+    mount(Some(DRIVE), workspace, Some("ext4"), MsFlags::empty(), None::<&str>)
+        .with_context(|| format!("cannot mount {DRIVE}"))
 }
 
 fn unplug() -> Result<()> {
     let mounts = fs::read_to_string("/proc/self/mounts")?;
     let plugged = mounts.lines().find_map(|line| line.strip_prefix(DRIVE)?.split(' ').nth(1));
     let Some(plugged) = plugged else { return Ok(()) };
-    let below = mounts.lines().filter_map(|line| line.split(' ').nth(1));
-    let below: Vec<_> = below.filter(|target| Path::new(target).starts_with(plugged)).collect();
-    for target in below.iter().rev() {
-        umount2(*target, MntFlags::empty())
-            .with_context(|| format!("{target} is held by something that was run before"))?;
-    }
-    Ok(())
+    umount2(plugged, MntFlags::empty())
+        .with_context(|| format!("{plugged} is held by something that was run before"))
 }
 
 /// Runs a command and tells how it ended. If the connection ends first, so does the command.
@@ -167,11 +159,11 @@ fn carry_out(job: &Job, mut port: &File, answers: &Answers<'_>) -> Result<()> {
             for pump in pumps {
                 let _ = pump.join();
             }
-            answers.send(&Frame::Message(Message::Ended(code(status?))))
+            status
         });
         let mut hand_in = Some(hand_in);
         while !waiter.is_finished() {
-            // Frames may follow for a command that has already ended; the host sends none before it has heard so.
+            // All that comes is for this command: the host sends nothing else before it has heard of the end.
             let mut fds = [PollFd::new(port.as_fd(), PollFlags::POLLIN)];
             poll(&mut fds, PollTimeout::from(PAUSE_MS))?;
             if fds[0].revents().is_none_or(|events| events.is_empty()) {
@@ -188,7 +180,8 @@ fn carry_out(job: &Job, mut port: &File, answers: &Answers<'_>) -> Result<()> {
             }
         }
         drop(hand_in);
-        waiter.join().unwrap_or_else(|_| bail!("waiting for the command failed"))
+        let Ok(status) = waiter.join() else { bail!("waiting for the command failed") };
+        answers.send(&Frame::Message(Message::Ended(code(status?))))
     })
 }
 

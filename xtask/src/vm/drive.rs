@@ -21,8 +21,14 @@ pub(super) const AGENT: &str = "zones-vm-agent";
 /// As the text that mkfs reads; what is not written takes no space.
 const SIZE: &str = "4G";
 
+/// How what is tested is compiled: emulated, unoptimised programs take five times as long.
+pub(super) const PROFILE: Profile = Profile::Release;
+
 /// What tests run besides their own programs.
-const PROGRAMS: [&str; 5] = ["zoned", "zone-monitor", "zonectl", "zone-test-guard", "zone-attack"];
+const PROGRAMS: [&str; 4] = ["zoned", "zone-monitor", "zonectl", "zone-test-guard"];
+
+/// What tests find beside their own programs, compiled like them.
+const BESIDE_TESTS: &str = "zone-attack";
 
 /// The package that holds the integration tests.
 const INTEGRATION: &str = "zone-tests";
@@ -54,7 +60,7 @@ pub(super) enum Tests<'a> {
 
 /// Builds the project and the tests.
 pub(super) fn build(tests: Tests<'_>) -> Result<Vec<TestProgram>> {
-    build::with_guard(Profile::Debug)?;
+    build::with_guard(PROFILE)?;
     let integration = |topics: &[String]| {
         let mut arguments = vec!["--package".to_owned(), INTEGRATION.to_owned()];
         arguments.extend(topics.iter().flat_map(|topic| ["--test".to_owned(), topic.clone()]));
@@ -108,12 +114,15 @@ pub(super) fn write(drive: &Path, tests: &[TestProgram]) -> Result<()> {
             said(Command::new("cp").arg("--archive").arg(entry.path()).arg(staged.path()))?;
         }
     }
-    let programs = PROGRAMS.map(|program| Profile::Debug.binaries().join(program));
+    let programs = PROGRAMS.map(|program| PROFILE.binaries().join(program));
+    let beside = Some(Profile::Debug.binaries().join(BESIDE_TESTS)).filter(|_| !tests.is_empty());
     let cache = workspace::cache();
     let downloads = fs::read_dir(&cache).into_iter().flatten().flatten().map(|entry| entry.path());
     let downloads = downloads.filter(|path| path.extension().is_some_and(|extension| extension == "tar"));
     fs::create_dir_all(place(staged.path(), &cache)?)?;
-    for file in programs.into_iter().chain(tests.iter().map(|test| test.path.clone())).chain(downloads) {
+    for file in
+        programs.into_iter().chain(beside).chain(tests.iter().map(|test| test.path.clone())).chain(downloads)
+    {
         let to = place(staged.path(), &file)?;
         fs::create_dir_all(to.parent().unwrap_or(&to))?;
         fs::hard_link(&file, &to).with_context(|| format!("cannot link {}", file.display()))?;

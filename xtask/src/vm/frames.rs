@@ -22,7 +22,7 @@ pub(super) enum Message {
     /// The guest: it is there, and this is what it is.
     Hello(Guest),
     /// The host: mount the drive of programs here.
-    Plug { workspace: PathBuf, cache: PathBuf },
+    Plug(PathBuf),
     /// The host: let go of the drive, it is about to be made anew.
     Unplug,
     /// The guest: the drive is mounted, or let go of.

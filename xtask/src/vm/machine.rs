@@ -234,11 +234,8 @@ fn qemu(
     // NVMe is built into Debian's kernels, so the root needs no initramfs. What is written to it is dropped.
     command.args(["-drive", &format!("if=none,id=root,format=raw,snapshot=on,file={}", root.display())]);
     command.args(["-device", "nvme,serial=root,drive=root"]);
-    // The drive is made anew while it is attached. Linux reads it only through QEMU.
-    command.args([
-        "-drive",
-        &format!("if=none,id=drive,format=raw,read-only=on,file.locking=off,file={}", file("drive")),
-    ]);
+    // The drive is made anew while it is attached, when the guest has let go of it.
+    command.args(["-drive", &format!("if=none,id=drive,format=raw,file.locking=off,file={}", file("drive"))]);
     command.args(["-device", "virtio-blk-pci,drive=drive"]);
     command.args(["-chardev", &format!("socket,id=agent,server=on,wait=off,path={}", file("agent"))]);
     command.args(["-device", "virtio-serial-pci"]);

@@ -21,6 +21,7 @@ mod session;
 mod shell;
 mod tagged;
 mod tests;
+mod tracepoints;
 
 use crate::{
     progress::seconds,
@@ -150,7 +151,7 @@ impl Inside {
                 session.unplug()?;
                 drive::write(&machine.drive(), &programs)?;
             }
-            session.plug(workspace::root(), &workspace::cache())?;
+            session.plug(workspace::root())?;
             Ok(session)
         });
         let session = entered.map_err(|error| machine.explain(&error))?;
@@ -216,7 +217,7 @@ fn folder() -> PathBuf {
 
 /// A command inside, with what programs of ours find themselves by.
 fn job(command: Vec<String>, folder: PathBuf, options: &Options) -> Job {
-    let binaries = crate::build::Profile::Debug.binaries();
+    let binaries = drive::PROFILE.binaries();
     let path = format!("{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", binaries.display());
     let patience = if options.hardware.kvm { "1" } else { PATIENCE };
     let environment = [

@@ -52,8 +52,8 @@ impl Session {
         }
     }
 
-    pub(super) fn plug(&mut self, workspace: &Path, cache: &Path) -> Result<()> {
-        self.ask(Message::Plug { workspace: workspace.to_owned(), cache: cache.to_owned() })
+    pub(super) fn plug(&mut self, workspace: &Path) -> Result<()> {
+        self.ask(Message::Plug(workspace.to_owned()))
     }
 
     pub(super) fn unplug(&mut self) -> Result<()> {

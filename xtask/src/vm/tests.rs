@@ -2,13 +2,13 @@
 
 use super::{
     Inside, Options,
-    drive::{TestProgram, Tests},
+    drive::{self, TestProgram, Tests},
     job,
     session::Sink,
     tagged::{TAGGED, Tagged},
 };
 use crate::{
-    build::{self, Profile},
+    build,
     daemon::Daemon,
     setup::{self, Purpose},
     stages::{Stage, conclude},
@@ -126,7 +126,7 @@ fn download_images() -> Result<()> {
     }
     setup::ensure(&[Purpose::Build, Purpose::Demo])?;
     ensure!(setup::is_root(), "downloading the Debian that tests make zones from takes root");
-    let daemon = Daemon::start(&build::with_guard(Profile::Debug)?, "image")?;
+    let daemon = Daemon::start(&build::with_guard(drive::PROFILE)?, "image")?;
     for words in ["create d --image debian:bookworm", "install d", "uninstall --force d", "delete --force d"]
     {
         daemon.ask(&words.split(' ').collect::<Vec<_>>())?;

@@ -9,6 +9,7 @@ pub mod console;
 pub mod devices;
 pub mod failure;
 pub mod mounts;
+pub mod overlay;
 pub mod paths;
 pub mod provided;
 pub mod rootfs;

@@ -9,19 +9,23 @@
 use std::{
     fs::File,
     os::fd::{AsFd, OwnedFd},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use rustix::{
     fs::{CWD, Mode, OFlags, openat},
     mount::{
         FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
-        fsconfig_set_fd, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+        fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
     },
     thread::{CapabilitiesSecureBits, set_capabilities_secure_bits},
 };
 
-use super::{At, Failure, volume};
+use super::{
+    At, Failure,
+    overlay::{self, Part, Parts},
+    volume,
+};
 use crate::{
     plan::{Dataset, IdRange, RootPlan},
     sys::{
@@ -77,40 +81,33 @@ pub struct Assembled {
     pub root: OwnedFd,
     /// What it is made of: detached mounts, which dissolve with their descriptors. The overlay has taken them, but each
     /// takes 0.1 ms to dissolve: better when nobody waits any more.
-    pub spent: Vec<OwnedFd>,
+    pub spent: Parts,
 }
 
 /// Makes the overlay and attaches it at `plan.assembly`.
 pub fn assemble(plan: &RootPlan, tag: &str, userns: impl AsFd) -> Result<Assembled, Failure> {
-    let overlay = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).at("open file system", "overlay")?;
-    fsconfig_set_string(&overlay, "source", format!("zone-{tag}")).at("name", "the overlay")?;
-    let mut spent = Vec::new();
-    for lower in &plan.lowers {
-        let layer = shifted(lower, &userns, MountAttrFlags::MOUNT_ATTR_RDONLY)?;
-        fsconfig_set_fd(&overlay, "lowerdir+", &layer).at("add layer", lower.display())?;
-        spent.push(layer);
-    }
+    let layer = |path: &PathBuf| {
+        let folder = shifted(path, &userns, MountAttrFlags::MOUNT_ATTR_RDONLY)?;
+        Ok(Part { folder, shown: path.clone() })
+    };
+    let lowers = plan.lowers.iter().map(layer).collect::<Result<_, Failure>>()?;
     let dataset = match &plan.dataset {
         Dataset::Folder(folder) => shifted(folder, &userns, MountAttrFlags::empty())?,
         Dataset::Volume(file) => shift(volume::share(file)?.root, file, &userns, MountAttrFlags::empty())?,
     };
-    for (key, name) in [("upperdir", "upper"), ("workdir", "work")] {
+    let written = |name: &str| {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let folder = openat(&dataset, name, flags, Mode::empty());
         let shown = plan.dataset.path().join(name);
-        let folder = folder.at("open", shown.display())?;
-        fsconfig_set_fd(&overlay, key, &folder).at("use", shown.display())?;
-    }
-    spent.push(dataset);
-    // Inode numbers as the layers have them: 32-bit programs cannot read the long ones (overlayfs.rst, xino).
-    fsconfig_set_string(&overlay, "xino", "off").at("set xino of", "the overlay")?;
-    fsconfig_create(&overlay).at("make", "the overlay")?;
-    let mount = fsmount(&overlay, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_NODEV);
-    let mount = mount.at("mount", "the overlay")?;
-    refuse_read_only(&mount)?;
+        let folder = openat(&dataset, name, flags, Mode::empty()).at("open", shown.display())?;
+        Ok(Part { folder, shown })
+    };
+    let (upper, work) = (written("upper")?, written("work")?);
+    let spent = Parts { lowers, dataset, upper, work };
     let onto = File::open(&plan.assembly).at("open", plan.assembly.display())?;
-    attach(&mount, &onto).at("attach the root at", plan.assembly.display())?;
-    Ok(Assembled { root: mount, spent })
+    let root = overlay::make(&spent, &format!("zone-{tag}"), &onto)?;
+    refuse_read_only(&root)?;
+    attach(&root, &onto).at("attach the root at", plan.assembly.display())?;
+    Ok(Assembled { root, spent })
 }
 
 /// An overlay whose work folder could not be used is mounted all the same, read-only, with a line in the kernel's log.
