@@ -1,40 +1,37 @@
 //! How the kernel's own scheduler weighs groups, where that can be chosen (Linux 7.3, `sched/cgroup_mode` in debugfs).
 //!
 //! Its default there, `concur`, multiplies a group's weight by the number of its busy tasks: shares mean nothing then. `smp`
-//! is what every kernel did before. The mode is the whole host's: what it was is noted in the run folder, and put back when
-//! no zone is left.
+//! is what every kernel did before. The mode is the whole host's, so what it was is noted where every zoned of this host finds
+//! it, in a file that each of them holds; whoever ends as the last, with no zone left, puts it back.
 //!
 //! debugfs need not be mounted. A mount of its own that is attached nowhere shows the same files, and nobody else any.
 
 use std::{
     fs::File,
     io::{Read, Write},
-    path::{Path, PathBuf},
+    os::unix::fs::{FileExt, MetadataExt},
+    path::Path,
 };
 
 use rustix::{
-    fs::{Mode as Rights, OFlags, openat},
+    fs::{FlockOperation, Mode as Rights, OFlags, flock, openat},
     io::Errno,
     mount::MountAttrFlags,
 };
-use serde::{Deserialize, Serialize};
 
-use crate::{
-    platform::{At, Failure, rootfs::new_file_system},
-    store::{self, atomic::Keep, record::VERSION},
-};
+use crate::platform::{At, Failure, rootfs::new_file_system};
 
 const FILE: &str = "sched/cgroup_mode";
 
 /// The mode in which shares hold.
 const FAIR: &str = "smp";
 
-/// What was before.
-#[derive(Debug, Serialize, Deserialize)]
-struct Before {
-    version: u32,
-    mode: String,
-}
+/// Holds what the mode was before, in one word.
+const BEFORE: &str = "/run/zoned-cgroup-mode";
+
+/// A hold on the mode in which shares hold; none where the kernel has no other.
+#[derive(Debug, Default)]
+pub struct Held(Option<File>);
 
 /// The mode in force; none where the kernel has no choice, and shares hold.
 ///
@@ -53,45 +50,59 @@ pub fn is_fair(mode: &str) -> bool {
 }
 
 /// Sees to it that shares hold, as far as this host lets itself be told.
-pub(super) fn set(run_dir: &Path) {
-    let changed = current().and_then(|mode| match mode.filter(|mode| !is_fair(mode)) {
+pub(super) fn hold() -> Held {
+    let held = current().and_then(|mode| match mode {
         None => Ok(None),
-        Some(mode) => write(run_dir, mode).map(Some),
+        Some(mode) if is_fair(&mode) && !Path::new(BEFORE).exists() => Ok(None),
+        Some(mode) => take(&mode).map(Some),
     });
-    match changed {
-        Ok(None) => {}
-        Ok(Some(mode)) => tracing::info!(
-            "the scheduler's cgroup_mode was {mode} and is {FAIR} now: else shares do not hold"
-        ),
-        Err(e) => tracing::warn!("whether shares hold is not known: {e}"),
+    Held(held.unwrap_or_else(|e| {
+        tracing::warn!("whether shares hold is not known: {e}");
+        None
+    }))
+}
+
+/// Notes what the mode is now and changes it, unless another zoned has. The file is held until this daemon ends.
+fn take(mode: &str) -> Result<File, Failure> {
+    let file = note(Path::new(BEFORE)).at("note what the scheduler's cgroup_mode was in", BEFORE)?;
+    if !is_fair(mode) {
+        // Noted before it is done, so that it can be undone whatever happens.
+        file.write_all_at(mode.as_bytes(), 0).at("write to", BEFORE)?;
+        choose(FAIR)?;
+        tracing::info!("the scheduler's cgroup_mode was {mode} and is {FAIR} now: else shares do not hold");
+    }
+    Ok(file)
+}
+
+/// The file of the note, held together with others: the one that has this name, not one that was just removed.
+fn note(path: &Path) -> std::io::Result<File> {
+    loop {
+        let file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
+        flock(&file, FlockOperation::LockShared)?;
+        if std::fs::metadata(path)
+            .is_ok_and(|named| Some(named.ino()) == file.metadata().ok().map(|own| own.ino()))
+        {
+            return Ok(file);
+        }
     }
 }
 
-fn write(run_dir: &Path, mode: String) -> Result<String, Failure> {
-    let before = Before { version: VERSION, mode };
-    // Noted before it is done, so that it can be undone whatever happens.
-    let noted = store::save(&record(run_dir), &before, Keep::ThroughExit);
-    noted.map_err(std::io::Error::other).at("note what it was:", FILE)?;
-    choose(FAIR)?;
-    Ok(before.mode)
-}
-
-/// Puts back what was before, if that was changed here and nobody has changed it since.
-pub(super) fn put_back(run_dir: &Path) {
-    let record = record(run_dir);
-    let Ok(before) = store::load::<Before>(&record) else { return };
-    let undone = current().and_then(|now| match now {
-        Some(now) if is_fair(&now) => choose(&before.mode),
+/// Lets go; the last one puts back what was before, if nobody has changed it since.
+pub(super) fn put_back(Held(held): Held) {
+    let Some(mut file) = held else { return };
+    // Refused while another zoned holds it.
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        return;
+    }
+    let mut before = String::new();
+    let undone = file.read_to_string(&mut before).at("read", BEFORE).and_then(|_| match current()? {
+        Some(now) if is_fair(&now) && !before.is_empty() => choose(&before),
         _ => Ok(()),
     });
     match undone {
-        Ok(()) => drop(std::fs::remove_file(&record)),
-        Err(e) => tracing::warn!("the scheduler's cgroup_mode stays {FAIR}, and was {}: {e}", before.mode),
+        Ok(()) => drop(std::fs::remove_file(BEFORE)),
+        Err(e) => tracing::warn!("the scheduler's cgroup_mode stays {FAIR}, and was {before}: {e}"),
     }
-}
-
-fn record(run_dir: &Path) -> PathBuf {
-    run_dir.join("cgroup-mode.json")
 }
 
 fn choose(mode: &str) -> Result<(), Failure> {
@@ -132,6 +143,7 @@ mod tests {
         assert!(is_fair(chosen("up (smp) concur\n")) && !is_fair(chosen("up smp (concur)\n")));
     }
 
+    #[expect(clippy::print_stdout, reason = "a test says why it is skipped")]
     #[test]
     fn to_look_changes_none_of_the_hosts_mounts() {
         if !rustix::process::geteuid().is_root() {
@@ -155,9 +167,16 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_changed_is_not_put_back() {
-        let run = tempfile::tempdir().unwrap();
-        put_back(run.path());
-        assert!(!record(run.path()).exists());
+    fn a_note_is_held_by_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("note");
+        let (first, second) = (note(&path).unwrap(), note(&path).unwrap());
+        let alone = |file: &File| flock(file, FlockOperation::NonBlockingLockExclusive).is_ok();
+        assert!(!alone(&first), "the other one holds it too");
+        drop(second);
+        assert!(alone(&first));
+        std::fs::remove_file(&path).unwrap();
+        let third = note(&path).unwrap();
+        assert_ne!(third.metadata().unwrap().ino(), first.metadata().unwrap().ino());
     }
 }

@@ -14,21 +14,20 @@ mod entitlement;
 mod keeper;
 mod steer;
 
-use std::path::Path;
-
 pub use self::{
     backend::{Backend, Choice},
+    cgroup_mode::Held,
     entitlement::{entitlements, what_if},
     keeper::Keeper,
     steer::steer,
 };
 
-/// Prepares this host for shares.
-pub fn prepare(run_dir: &Path) {
-    cgroup_mode::set(run_dir);
+/// Has the kernel keep shares, whichever backend is in force: another one that fails falls back to it.
+pub fn prepare() -> Held {
+    cgroup_mode::hold()
 }
 
 /// Undoes that, when no zone is left.
-pub fn unload(run_dir: &Path) {
-    cgroup_mode::put_back(run_dir);
+pub fn unload(held: Held) {
+    cgroup_mode::put_back(held);
 }

@@ -107,6 +107,7 @@ pub fn run(options: Options) -> Result<(), StartError> {
     make_folder(&options.run_dir)?;
     let lock = lock::take(&options.run_dir)?;
     let host = Arc::new(prepare(&options)?);
+    let mode = cpu::prepare();
     raise_descriptors();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(StartError::io(&options.run_dir, "start threads for"))?;
@@ -117,7 +118,7 @@ pub fn run(options: Options) -> Result<(), StartError> {
     if empty {
         host.network.close();
         host.metering.unload();
-        cpu::unload(&options.run_dir);
+        cpu::unload(mode);
         host.tree.remove_parents();
         bpffs::unmount(&options.run_dir);
     }
@@ -252,7 +253,6 @@ async fn serve(options: &Options, host: Arc<Host>) -> Result<bool, StartError> {
     tokio::spawn(metering::listen(host.clone()));
     tokio::spawn(network::watch(host.clone()));
     tokio::spawn(limits::watch(host.clone()));
-    cpu::prepare(&host.run_dir);
     let steering = tokio::spawn(cpu::steer(host.clone()));
     let starter = zones.clone();
     tokio::spawn(async move { autoboot(&starter).await });

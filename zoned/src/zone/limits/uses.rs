@@ -5,8 +5,10 @@ use zoned_api::{
     report::LimitUse,
 };
 
-use super::steer::Steered;
 use crate::{host::Host, zone::status::Status};
+
+/// How often it is looked whether weight and shares agree, while they may be about to change.
+const LOOKS: usize = 3;
 
 /// The limits that are in force for a zone that runs, with what it takes of them.
 pub fn uses(host: &Host, status: &Status) -> Vec<LimitUse> {
@@ -37,21 +39,24 @@ pub fn uses(host: &Host, status: &Status) -> Vec<LimitUse> {
     .collect()
 }
 
-/// Shares, as they were given: what the group weighs is them, or what they are steered to.
+/// Shares, as they were given: what the group weighs is them, or what they are steered to. Else what it weighs: somebody else
+/// has written that.
 fn shares(host: &Host, status: &Status, tag: &str, by_weight: Option<u64>) -> Option<LimitUse> {
-    let steered = host.limits.steered(&status.uuid()).filter(|s| Some(s.weight) == host.tree.weight(tag));
-    let backend = host.cpu.in_force().map(|backend| match &steered {
-        Some(Steered { factor, .. }) => {
-            format!("kept by {backend}, which has it weigh {:.1} % of them", factor * 100.0)
+    let given = status.config.cpu.counted_shares();
+    let look = || {
+        let (steered, weight) = (host.limits.steered(&status.uuid()), host.tree.weight(tag));
+        match steered {
+            Some(steered) if Some(steered.weight) == weight => Some((steered.shares, Some(steered.factor))),
+            None if weight.is_some() && weight == host.tree.weight_of(given, 1.0) => Some((given, None)),
+            // One of both was looked at before a change, the other after it.
+            _ => None,
         }
+    };
+    let found = std::iter::repeat_with(look).take(LOOKS).flatten().next();
+    let (shares, factor) = found.or_else(|| Some((by_weight?, None)))?;
+    let note = host.cpu.in_force().map(|backend| match factor {
+        Some(factor) => format!("kept by {backend}, which has it weigh {:.1} % of them", factor * 100.0),
         None => format!("kept by {backend}"),
     });
-    let shares = steered.map_or(by_weight, |steered| Some(steered.shares))?;
-    Some(LimitUse {
-        key: "cpu.shares".into(),
-        limit: shares.to_string(),
-        used: None,
-        hits: None,
-        note: backend,
-    })
+    Some(LimitUse { key: "cpu.shares".into(), limit: shares.to_string(), used: None, hits: None, note })
 }
