@@ -4,18 +4,16 @@ use serde_json::{Value, json};
 
 use crate::TestCtx;
 
-/// Says what it finds in a file, then takes the file away.
+/// Says what it finds in a file, then takes the file away. What it does not come to goes with the boot.
 const PROGRAM: &str = r#"
 use Socket;
 socket(my $s, AF_UNIX, SOCK_DGRAM, 0) or die;
 my $to = pack_sockaddr_un($ENV{NOTIFY_SOCKET});
-# Of an earlier boot.
-unlink "/root/say";
 while (1) {
-    if (open my $file, "<", "/root/say") {
+    if (open my $file, "<", "/tmp/say") {
         my $text = do { local $/; <$file> };
         send($s, $text, 0, $to);
-        unlink "/root/say";
+        unlink "/tmp/say";
     }
     select undef, undef, undef, 0.01;
 }
@@ -39,8 +37,8 @@ impl TestCtx {
     /// Has a [`speaker`] say something, and waits until it has.
     #[track_caller]
     pub fn say(&self, zone: &str, text: &str) {
-        let script = "printf '%b' \"$0\" > /root/words && mv /root/words /root/say \
-                      && while [ -e /root/say ]; do sleep 0.01; done";
+        let script = "printf '%b' \"$0\" > /tmp/words && mv /tmp/words /tmp/say \
+                      && while [ -e /tmp/say ]; do sleep 0.01; done";
         self.ok(&["exec", zone, "--", "/bin/sh", "-c", script, text]);
     }
 }

@@ -13,6 +13,7 @@ use std::{
 };
 
 use rustix::{
+    fs::{Mode, OFlags, open},
     mount::{
         FsMountFlags, FsOpenFlags, MountAttrFlags, UnmountFlags, fsconfig_create, fsconfig_set_fd,
         fsconfig_set_string, fsmount, fsopen, unmount,
@@ -47,16 +48,20 @@ pub struct Parts {
 /// Makes an overlay that calls itself `name`. `place` is a folder for what must be attached meanwhile.
 pub fn make(parts: &Parts, name: &str, place: &File) -> Result<OwnedFd, Failure> {
     match by_descriptor(parts, name) {
-        Err(e) if e.errno() == Some(libc::EINVAL) => by_path(parts, name, place),
+        // One that takes no descriptors of paths (O_PATH), or none at all, or none of detached mounts.
+        Err(e) if matches!(e.errno(), Some(libc::EBADF | libc::EINVAL)) => by_path(parts, name, place),
         made => made,
     }
 }
 
 /// Whether this kernel takes layers by descriptor.
 pub fn takes_descriptors() -> bool {
-    let tried = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)
-        .and_then(|overlay| fsconfig_set_fd(&overlay, "lowerdir+", rustix::fs::CWD));
-    tried != Err(rustix::io::Errno::INVAL)
+    let told = || {
+        let overlay = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        let folder = open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        fsconfig_set_fd(&overlay, "lowerdir+", &folder)
+    };
+    told().is_ok()
 }
 
 fn by_descriptor(parts: &Parts, name: &str) -> Result<OwnedFd, Failure> {
@@ -119,7 +124,7 @@ mod tests {
     use std::{fs, path::Path};
 
     use rustix::{
-        fs::{CWD, Mode, OFlags, openat},
+        fs::{CWD, openat},
         mount::{MountPropagationFlags, OpenTreeFlags, mount_change, open_tree},
     };
 
