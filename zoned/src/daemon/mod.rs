@@ -29,9 +29,13 @@ use crate::{
     host::{Host, Names},
     image::{ImageError, Images},
     metering::{self, Metering},
+    mountinfo,
     network::{self, Network, Settings},
     options::Options,
-    platform::cgroup::{CgroupError, Tree},
+    platform::{
+        cgroup::{CgroupError, Tree},
+        disks::{self, Disk},
+    },
     server::{self, Daemon, ListenError},
     store::{Store, StoreError},
     zone::{autoboot::autoboot, limits, monitors::Monitors, recovery::recover, zones::Zones},
@@ -142,6 +146,7 @@ fn prepare(options: &Options) -> Result<Host, StartError> {
         boot_id: fs::read_to_string(boot_id).map_err(StartError::io(boot_id, "read"))?.trim().to_owned(),
         monitors: Monitors::new(monitor, &options.run_dir),
         hard_limits: hard_limits(),
+        disks: disks(&options.state_dir),
         store,
         metering: metering(&tree, &options.run_dir)?,
         tree,
@@ -155,6 +160,16 @@ fn prepare(options: &Options) -> Result<Host, StartError> {
         run_dir: options.run_dir.clone(),
         state_dir: options.state_dir.clone(),
     })
+}
+
+/// The disks below a state folder and below what sparse zones share.
+fn disks(state_dir: &Path) -> Vec<Disk> {
+    let mounts = mountinfo::mounts().unwrap_or_default();
+    let below = |path| fs::canonicalize(path).map(|path| disks::below(&mounts, &path)).unwrap_or_default();
+    let mut all = [below(state_dir), below(Path::new("/usr"))].concat();
+    all.sort();
+    all.dedup();
+    all
 }
 
 /// The zones' parent groups, and the programs that meter what is in them. Leaves neither behind if that fails and

@@ -7,7 +7,7 @@ use crate::{host::Host, platform::cgroup::Enforced};
 
 /// A finding for each limit of a configuration.
 pub(super) fn examine(host: &Host) -> Vec<Finding> {
-    let mut found: Vec<_> = host.tree.enforceable().into_iter().map(of_key).collect();
+    let mut found: Vec<_> = host.tree.enforceable(&host.disks).into_iter().map(of_key).collect();
     found.push(fairness());
     found.push(finding(
         "shares of global",

@@ -28,7 +28,7 @@ use crate::{
     fault::whole,
     host::Host,
     monitor::protocol::{ExitRecord, Phase},
-    plan::{Dataset, Plan},
+    plan::Plan,
     store::StoreError,
 };
 
@@ -126,12 +126,13 @@ fn sweep(host: &Host, uuid: &Uuid) -> u64 {
     tags.dedup();
     for tag in tags {
         highest = highest.max(ours(&tag).unwrap_or(0));
+        let uncapped = host.tree.uncap_io(&tag).err().map(|e| whole(&e));
+        uncapped.into_iter().for_each(|e| tracing::error!("{e}"));
         let problems = host.tree.kill(&tag).err().into_iter().chain(host.tree.remove(&tag));
         problems.for_each(|e| tracing::error!("{}", whole(&e)));
     }
-    if let Err(e) = host.metering.release(uuid) {
-        tracing::error!("{e}");
-    }
+    let problems = host.limits.end(host, uuid).into_iter().chain(host.metering.release(uuid).err());
+    problems.for_each(|e| tracing::error!("{e}"));
     // There is none, or nothing in it that anybody needs.
     let _ = std::fs::remove_dir_all(host.run_folder(uuid).0);
     highest
@@ -144,11 +145,7 @@ fn adopt(host: &Arc<Host>, mut status: Status, tether: Tether, record: &RunRecor
     if let Err(e) = metered.and_then(|id| host.metering.adopt(&identity, id, &status.config)) {
         tracing::error!(zone = %status.config.zone, "it runs unmetered: {e}");
     }
-    host.limits.adopt(&host.tree, &identity, &status.config);
-    if let Dataset::Volume(file) = host.images.dataset(identity.uuid) {
-        let (host, identity) = (host.clone(), identity.clone());
-        tokio::task::spawn_blocking(move || host.limits.adopt_volume(&identity, &file));
-    }
+    host.limits.adopt(host, &identity, &status.config);
     let plan = Plan::load(&host.run_folder(&status.uuid()));
     if let Some(plan) = &plan {
         let groups = host.tree.zone(&identity.tag());

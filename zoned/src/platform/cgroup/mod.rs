@@ -13,6 +13,7 @@
 //! A folder in which `cgroup.kill` was ever written kills whatever is cloned into it later (6.18), so each boot
 //! gets a folder of its own, named by its number.
 
+mod blkio;
 mod controllers;
 mod enforceable;
 mod legacy;
@@ -20,6 +21,7 @@ mod limits;
 mod settings;
 mod unified;
 mod walk;
+mod writeback;
 
 use std::{
     fs::{self, OpenOptions},
@@ -31,9 +33,11 @@ use std::{
 };
 
 pub use self::{
+    blkio::{CAPS, Moved, caps},
     controllers::{Counters, Hits, Taken},
     enforceable::Enforced,
     limits::LimitError,
+    settings::Disks,
 };
 use self::{legacy::Legacy, unified::Unified};
 use crate::{

@@ -7,12 +7,16 @@
 //! (of 1..10000), in the kernel's terms the same, so that 10:1 asked is 10:1 given. A group with `cpu.idle` weighs 3 of
 //! version 1's units, 0.3 of a share.
 
-use zoned_api::config::{DEFAULT_WEIGHT, Limits, Size};
+mod io;
 
+use zoned_api::config::{Limits, Size};
+
+pub(super) use self::io::{RATES, Rate};
 use super::{
     controllers::{Controller, Sight, Version},
     limits::LimitError,
 };
+use crate::platform::disks::Disk;
 
 /// Weight of one share in version 1.
 pub(super) const V1_PER_SHARE: u64 = 10;
@@ -27,22 +31,49 @@ pub(super) struct Setting {
     pub(super) key: &'static str,
     pub(super) controller: Controller,
     pub(super) file: &'static str,
-    /// None takes what the group above has.
-    pub(super) value: Option<String>,
+    pub(super) value: Value,
+}
+
+/// What a file is to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Value {
+    /// This.
+    Whole(String),
+    /// What it says in the group above.
+    Inherited,
+    /// These lines, each of a device, and none of any other device.
+    Lines(Vec<String>),
+}
+
+/// What a zone's files are on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Disks {
+    /// Every block device, `own` among them.
+    pub all: Vec<Disk>,
+    /// What it writes is bounded by a quota, and so goes to a device that nobody else writes to.
+    pub bounded: bool,
+    /// That device, while the zone has a boot.
+    pub own: Option<Disk>,
 }
 
 /// The files that say these limits, in an order in which each may be written. In a group that was just `made` nothing
 /// is set, and what limits nothing is left out.
-pub(super) fn settings(host: &impl Sight, limits: &Limits, made: bool) -> Result<Vec<Setting>, LimitError> {
+pub(super) fn settings(
+    host: &impl Sight,
+    limits: &Limits,
+    disks: &Disks,
+    made: bool,
+) -> Result<Vec<Setting>, LimitError> {
     let mut all = Vec::new();
-    for part in [cpu, cpuset, memory, tasks, weight] {
-        part(&mut Draft { host, made, all: &mut all }, limits)?;
+    for part in [cpu, cpuset, memory, tasks, io::weight, io::caps] {
+        part(&mut Draft { host, disks, made, all: &mut all }, limits)?;
     }
     Ok(all)
 }
 
 struct Draft<'a, H> {
     host: &'a H,
+    disks: &'a Disks,
     made: bool,
     all: &'a mut Vec<Setting>,
 }
@@ -75,8 +106,21 @@ impl<H: Sight> Draft<'_, H> {
         none: &str,
     ) {
         if value.is_some() || !self.made {
-            let value = value.or_else(|| Some(none.to_owned()));
+            let value = Value::Whole(value.unwrap_or_else(|| none.to_owned()));
             self.all.push(Setting { key, controller, file, value });
+        }
+    }
+
+    /// Limits of devices, or none.
+    fn put_lines(
+        &mut self,
+        key: &'static str,
+        controller: Controller,
+        file: &'static str,
+        lines: Vec<String>,
+    ) {
+        if !lines.is_empty() || !self.made {
+            self.all.push(Setting { key, controller, file, value: Value::Lines(lines) });
         }
     }
 }
@@ -135,7 +179,7 @@ fn cpuset<H: Sight>(draft: &mut Draft<'_, H>, limits: &Limits) -> Result<(), Lim
     } else if version == Version::Two {
         draft.put(key, controller, "cpuset.cpus", None, "\n");
     } else if !draft.made {
-        draft.all.push(Setting { key, controller, file: "cpuset.cpus", value: None });
+        draft.all.push(Setting { key, controller, file: "cpuset.cpus", value: Value::Inherited });
     }
     Ok(())
 }
@@ -192,27 +236,6 @@ fn tasks<H: Sight>(draft: &mut Draft<'_, H>, limits: &Limits) -> Result<(), Limi
     let (key, max) = ("tasks.max", limits.tasks.max);
     if draft.version(key, Controller::Pids, max.is_some())?.is_some() {
         draft.put(key, Controller::Pids, "pids.max", max.map(|n| n.to_string()), "max");
-    }
-    Ok(())
-}
-
-fn weight<H: Sight>(draft: &mut Draft<'_, H>, limits: &Limits) -> Result<(), LimitError> {
-    let (key, weight) = ("io.weight", limits.io.weight);
-    // Nothing is looked for where nothing is asked: no weight was ever set, or it went with the scheduler.
-    if weight.is_none() && draft.made {
-        return Ok(());
-    }
-    let files = match draft.version(key, Controller::Io, weight.is_some())? {
-        Some(_) => draft.host.weight_files(),
-        None => return Ok(()),
-    };
-    if weight.is_some() && files.is_empty() {
-        let why = "no block device of this host shares by weight";
-        let hint = "write bfq to /sys/block/DEVICE/queue/scheduler, or take the key away";
-        return Err(unsupported(key, why, hint));
-    }
-    for file in files {
-        draft.put(key, Controller::Io, file, weight.map(|n| n.to_string()), &DEFAULT_WEIGHT.to_string());
     }
     Ok(())
 }

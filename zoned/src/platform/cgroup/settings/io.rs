@@ -1,0 +1,133 @@
+//! Block devices: weights among zones, and caps.
+
+use zoned_api::config::{DEFAULT_WEIGHT, Io, Limits};
+
+use super::{
+    super::{
+        controllers::{Controller, Sight, Version},
+        limits::LimitError,
+    },
+    Draft, unsupported,
+};
+
+pub(super) fn weight<H: Sight>(draft: &mut Draft<'_, H>, limits: &Limits) -> Result<(), LimitError> {
+    let (key, weight) = ("io.weight", limits.io.weight);
+    // Nothing is looked for where nothing is asked: no weight was ever set, or it went with the scheduler.
+    if weight.is_none() && draft.made {
+        return Ok(());
+    }
+    let files = match draft.version(key, Controller::Io, weight.is_some())? {
+        Some(_) => draft.host.weight_files(),
+        None => return Ok(()),
+    };
+    if weight.is_some() && files.is_empty() {
+        let why = "no block device of this host shares by weight";
+        let hint = "write bfq to /sys/block/DEVICE/queue/scheduler, or take the key away";
+        return Err(unsupported(key, why, hint));
+    }
+    for file in files {
+        draft.put(key, Controller::Io, file, weight.map(|n| n.to_string()), &DEFAULT_WEIGHT.to_string());
+    }
+    Ok(())
+}
+
+/// A cap: its key, and what the kernel calls it.
+#[derive(Debug)]
+pub(in super::super) struct Rate {
+    /// Key of the configuration.
+    pub(in super::super) key: &'static str,
+    /// File of version 1, which has a line `MAJOR:MINOR NUMBER` for each device.
+    pub(in super::super) file: &'static str,
+    /// Word in a line of version 2's `io.max`, which has all four in this order, or none.
+    pub(in super::super) word: &'static str,
+    /// What it is for a zone.
+    pub(in super::super) of: fn(&Io) -> Option<u64>,
+}
+
+/// All caps.
+pub(in super::super) const RATES: [Rate; 4] = [
+    Rate {
+        key: "io.read",
+        file: "blkio.throttle.read_bps_device",
+        word: "rbps",
+        of: |io| io.read.map(|size| size.0),
+    },
+    Rate {
+        key: "io.write",
+        file: "blkio.throttle.write_bps_device",
+        word: "wbps",
+        of: |io| io.write.map(|size| size.0),
+    },
+    Rate {
+        key: "io.read-iops",
+        file: "blkio.throttle.read_iops_device",
+        word: "riops",
+        of: |io| io.read_iops,
+    },
+    Rate {
+        key: "io.write-iops",
+        file: "blkio.throttle.write_iops_device",
+        word: "wiops",
+        of: |io| io.write_iops,
+    },
+];
+
+pub(super) fn caps<H: Sight>(draft: &mut Draft<'_, H>, limits: &Limits) -> Result<(), LimitError> {
+    let (io, controller) = (&limits.io, Controller::Io);
+    let asked = RATES.iter().find(|rate| (rate.of)(io).is_some());
+    let version = draft.version(asked.map_or("io.read", |rate| rate.key), controller, asked.is_some())?;
+    let Some(version) = version else { return Ok(()) };
+    if let Some(rate) = asked {
+        can_cap(draft, version, rate, io)?;
+    }
+    match version {
+        Version::One => {
+            for rate in &RATES {
+                let line = |limit: u64| draft.disks.all.iter().map(move |disk| format!("{disk} {limit}"));
+                let lines = (rate.of)(io).into_iter().flat_map(line).collect();
+                draft.put_lines(rate.key, controller, rate.file, lines);
+            }
+        }
+        Version::Two => {
+            let word = |rate: &Rate| {
+                let limit = (rate.of)(io).map_or("max".to_owned(), |limit| limit.to_string());
+                format!("{}={limit}", rate.word)
+            };
+            let words = RATES.each_ref().map(word).join(" ");
+            let lines = draft.disks.all.iter().filter(|_| asked.is_some());
+            let lines = lines.map(|disk| format!("{disk} {words}")).collect();
+            draft.put_lines(asked.map_or("io.read", |rate| rate.key), controller, "io.max", lines);
+        }
+    }
+    Ok(())
+}
+
+fn can_cap<H: Sight>(draft: &Draft<'_, H>, version: Version, rate: &Rate, io: &Io) -> Result<(), LimitError> {
+    let file = match version {
+        Version::One => rate.file,
+        Version::Two => "io.max",
+    };
+    if !draft.host.has(Controller::Io, file) {
+        let why = "this kernel was built without caps of block devices (CONFIG_BLK_DEV_THROTTLING)";
+        return Err(unsupported(rate.key, why, "take the key away"));
+    }
+    if draft.disks.all.is_empty() {
+        let why = "the zones' files are on no block device of this host";
+        return Err(unsupported(rate.key, why, "take the key away, or keep the state folder on a disk"));
+    }
+    // Version 1 charges what is written later to its root group (cgroup-v1/blkio-controller.rst): only on a device of
+    // the zone's own is that the zone's.
+    let writes = RATES.iter().find(|rate| rate.key.starts_with("io.write") && (rate.of)(io).is_some());
+    match writes {
+        Some(rate) if version == Version::One && !draft.disks.bounded => {
+            let why = "this host's io controller is of cgroup version 1, which holds back what is written to a device \
+                       of the zone's own and to no other";
+            Err(unsupported(
+                rate.key,
+                why,
+                "give it a root.quota too, before it is installed, or take the key away",
+            ))
+        }
+        _ => Ok(()),
+    }
+}

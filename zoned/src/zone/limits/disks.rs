@@ -1,0 +1,83 @@
+//! What a zone's files are on, and the disk of its own among them: the device of its volume, while it has a boot.
+//!
+//! Version 1 has caps of that device in the host's own group, where they outlive the device's use. So the device is
+//! noted in the run folder before any is written, and they are taken back, by that note, before it is let go.
+
+use std::{fs, path::Path};
+
+use zoned_api::ZoneConfig;
+
+use super::BeginError;
+use crate::{
+    fault::whole,
+    host::Host,
+    mountinfo,
+    plan::{Dataset, RunFolder},
+    platform::{
+        At,
+        cgroup::{Disks, LimitError, caps},
+        disks::{Disk, below},
+        volume::{self, Volume},
+    },
+};
+
+/// The disks of a zone that has a boot on `own`, or none.
+pub(super) fn disks(host: &Host, config: &ZoneConfig, own: Option<Disk>) -> Disks {
+    let mut all: Vec<Disk> = host.disks.iter().copied().chain(own).collect();
+    // To look for those of others only makes sense where they are to be capped.
+    if caps(&config.io).iter().any(Option::is_some) && !config.fs.is_empty() {
+        let mounts = mountinfo::mounts().unwrap_or_default();
+        all.extend(config.fs.iter().flat_map(|fs| below(&mounts, Path::new(&fs.source))));
+    }
+    all.sort();
+    all.dedup();
+    Disks { all, bounded: config.root.quota.is_some(), own }
+}
+
+/// The device of a zone's own.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Own {
+    pub(super) disk: Disk,
+    /// Bytes that the host had written to it by itself before the boot: the kernel gives devices to one after another.
+    pub(super) before: u64,
+}
+
+/// Mounts what a zone writes to, if that has a device of its own. Nobody else has mounted it yet.
+pub(super) fn mount(
+    host: &Host,
+    folder: &RunFolder,
+    dataset: &Dataset,
+) -> Result<Option<(Volume, Own)>, BeginError> {
+    let Dataset::Volume(file) = dataset else { return Ok(None) };
+    let volume = volume::mount(file)?;
+    let own = Own { disk: volume.disk, before: host.tree.written_back(volume.disk).unwrap_or(0) };
+    let text = format!("{} {}", own.disk, own.before);
+    fs::write(folder.disk(), text).at("write", folder.disk().display())?;
+    Ok(Some((volume, own)))
+}
+
+/// The device that was noted.
+pub(super) fn noted(folder: &RunFolder) -> Option<Own> {
+    let text = fs::read_to_string(folder.disk()).ok()?;
+    let (disk, before) = text.split_once(' ')?;
+    Some(Own { disk: Disk::parse(disk)?, before: before.parse().ok()? })
+}
+
+/// Takes back what a boot's disk is held to, unless it is somebody else's by now.
+pub(super) fn release(host: &Host, folder: &RunFolder, dataset: &Dataset) -> Result<(), LimitError> {
+    match noted(folder) {
+        Some(Own { disk, .. }) if !volume::is_of_another(&disk.name(), dataset.path()) => {
+            host.tree.free_writeback(disk)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Mounts the volume of a boot that was taken over, once more. Waits while the zone forces to the disk what it has
+/// written.
+pub(super) fn join(zone: &str, file: &Path) -> Option<Volume> {
+    volume::join(file).unwrap_or_else(|e| {
+        tracing::warn!(zone, "how full its disk is cannot be told: {}", whole(&e));
+        None
+    })
+}
