@@ -29,7 +29,7 @@ use crate::{
     host::Host,
     monitor::protocol::{ExitRecord, Phase},
     plan::Plan,
-    store::StoreError,
+    store::{StoreError, Stored},
 };
 
 /// Starts the actors of all zones that are kept. Returns how many were found running.
@@ -39,27 +39,39 @@ pub async fn recover(zones: &Arc<Zones>) -> Result<u32, StoreError> {
     for fault in &faults {
         host.leave_out(whole(fault));
     }
-    let mut running = 0;
+    // Side by side: a monitor that hangs is waited for, and each other one meanwhile.
+    let mut looks = Vec::new();
     for stored in kept {
-        let (name, uuid) = (stored.config.zone.clone(), stored.record.uuid);
-        if host.names.claim(&name, uuid).is_err() {
-            let why =
-                format!("zone {uuid}: its name {name} is that of another zone; change one in its zone.yaml");
-            host.leave_out(why);
-            continue;
-        }
-        let ids = host.store.ids.of(&uuid)?;
-        if let Err(e) = host.network.restore(uuid, &stored.config, &host.store.folder(&uuid)) {
-            // Told again when it is booted.
-            tracing::error!(zone = %name, "{}", whole(&e));
-        }
-        let (status, first) = find(host, Status::at_rest(stored, ids)).await;
+        let Some(status) = restore(host, stored)? else { continue };
+        let host = host.clone();
+        looks.push(tokio::spawn(async move { find(&host, status).await }));
+    }
+    let mut running = 0;
+    for look in looks {
+        let (status, first) = look.await.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic()));
         let first = first.or_else(|| reboot(host, &status));
         running += u32::from(status.run.is_some());
-        tracing::info!(zone = %name, state = %status.state, "found");
+        tracing::info!(zone = %status.config.zone, state = %status.state, "found");
         zones.start(status, first);
     }
     Ok(running)
+}
+
+/// Gives a zone its name, ids and addresses again; none if its name is another's.
+fn restore(host: &Host, stored: Stored) -> Result<Option<Status>, StoreError> {
+    let (name, uuid) = (stored.config.zone.clone(), stored.record.uuid);
+    if host.names.claim(&name, uuid).is_err() {
+        let why =
+            format!("zone {uuid}: its name {name} is that of another zone; change one in its zone.yaml");
+        host.leave_out(why);
+        return Ok(None);
+    }
+    let ids = host.store.ids.of(&uuid)?;
+    if let Err(e) = host.network.restore(uuid, &stored.config, &host.store.folder(&uuid)) {
+        // Told again when it is booted.
+        tracing::error!(zone = %name, "{}", whole(&e));
+    }
+    Ok(Some(Status::at_rest(stored, ids)))
 }
 
 /// Goes on with a reboot that an administrator asked for. (Where the boot has ended meanwhile, what comes after its
