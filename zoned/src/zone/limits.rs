@@ -31,7 +31,11 @@ use crate::{
     fault::whole,
     host::Host,
     plan::{Dataset, Identity},
-    platform::{Failure, cgroup::LimitError, volume::Usage},
+    platform::{
+        Failure,
+        cgroup::{Disks, LimitError},
+        volume::Usage,
+    },
 };
 
 /// How often the kernel's counters are looked at: version 1 tells of refused forks to nobody.
@@ -108,10 +112,15 @@ impl Keeper {
         }
     }
 
-    /// Changes the limits of a zone where it runs. True if it does.
+    /// Gives a zone other limits where it runs, by `write`. None if it does not.
     ///
     /// The kernel may have to reclaim memory for that, and to write what is in it to a disk: others go on meanwhile.
-    fn change(&self, host: &Host, status: &Status, limits: &Limits) -> Result<bool, LimitError> {
+    fn change<T>(
+        &self,
+        status: &Status,
+        limits: &Limits,
+        write: impl FnOnce(&str, &Limits, &Disks) -> T,
+    ) -> Option<T> {
         let uuid = status.uuid();
         let writing = {
             let mut kept = self.lock();
@@ -121,19 +130,18 @@ impl Keeper {
         if let Some(writing) = writing {
             let _one = lock(&writing);
             // Else it has ended meanwhile; while it is there its groups are, until this has been let go.
-            let now =
-                self.lock().boots.get(&uuid).map(|boot| (boot.tag.clone(), boot.disks.clone(), boot.dying));
+            let now = self.seen(&uuid, |boot| (boot.tag.clone(), boot.disks.clone(), boot.dying));
             if let Some((tag, disks, dying)) = now {
                 let limits = if dying { uncapped(limits) } else { limits.clone() };
-                host.tree.limit(&tag, &limits, &disks)?;
+                let written = write(&tag, &limits, &disks);
                 self.lock().boots.get_mut(&uuid).into_iter().for_each(|boot| boot.io = limits.io);
-                return Ok(true);
+                return Some(written);
             }
         }
         if status.doing.is_some() {
             self.lock().changed.insert(uuid, limits.clone());
         }
-        Ok(false)
+        None
     }
 
     /// Lets a boot that is about to be killed use its disks as it can: a process that waits for one does not die.
@@ -219,15 +227,22 @@ pub(super) fn change(host: &Host, status: &Status, next: &ZoneConfig) -> Result<
     if next.limits() == status.config.limits() {
         return Ok(false);
     }
-    let changed = host.limits.change(host, status, &next.limits());
-    changed.map_err(|e| refused(&format!("zone {}", status.config.zone), &e))
+    let limit = |tag: &str, limits: &Limits, disks: &Disks| host.tree.limit(tag, limits, disks);
+    let changed = host.limits.change(status, &next.limits(), limit).transpose();
+    changed.map(|now| now.is_some()).map_err(|e| refused(&format!("zone {}", status.config.zone), &e))
 }
 
-/// Gives a zone the limits back that it had.
-pub(super) fn put_back(host: &Host, status: &Status) {
-    if let Err(e) = host.limits.change(host, status, &status.config.limits()) {
-        tracing::error!(zone = %status.config.zone, "its limits could not all be put back: {}", whole(&e));
+/// Gives a zone the limits back that it had, after a change that failed. Returns the error of that, with what could not
+/// be put back.
+pub(super) fn put_back(host: &Host, status: &Status, failed: ApiError) -> ApiError {
+    let put_back = |tag: &str, limits: &Limits, disks: &Disks| host.tree.put_back(tag, limits, disks);
+    let left = host.limits.change(status, &status.config.limits(), put_back).unwrap_or_default();
+    if left.is_empty() {
+        return failed;
     }
+    let left = left.iter().map(|e| whole(e)).collect::<Vec<_>>().join("; ");
+    let hint = "`zonectl info` shows what is in force; set it again once there is room";
+    ApiError::failed(format!("{failed}; and not all could be put back: {left}"), Some(hint.into()))
 }
 
 /// In the words of the API; `of` is what the key is of.

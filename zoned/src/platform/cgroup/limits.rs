@@ -70,10 +70,27 @@ impl Tree {
     /// is written; on an error some of it may be.
     pub fn limit(&self, tag: &str, limits: &Limits, disks: &Disks) -> Result<(), LimitError> {
         let mut settings = settings(self, limits, disks, false)?;
-        self.refuse_below_use(tag, limits)?;
+        if let Some(below) = self.memory_below_use(tag, limits).or_else(|| self.tasks_below_use(tag, limits)) {
+            return Err(below);
+        }
         self.order(tag, &mut settings);
         settings.iter().try_for_each(|setting| self.write(tag, setting))?;
         self.hold_writeback(disks, &limits.io)
+    }
+
+    /// Gives a boot the limits back that it had. One that cannot be given keeps back no other; returns why not.
+    pub fn put_back(&self, tag: &str, limits: &Limits, disks: &Disks) -> Vec<LimitError> {
+        let mut settings = match settings(self, limits, disks, false) {
+            Ok(settings) => settings,
+            Err(e) => return vec![e],
+        };
+        // Version 2 would kill what it has grown by meanwhile.
+        let grown = self.memory_below_use(tag, limits);
+        settings.retain(|setting| grown.is_none() || setting.controller != Controller::Memory);
+        self.order(tag, &mut settings);
+        let failed = settings.iter().filter_map(|setting| self.write(tag, setting).err());
+        let failed: Vec<_> = grown.into_iter().chain(failed).collect();
+        failed.into_iter().chain(self.hold_writeback(disks, &limits.io).err()).collect()
     }
 
     /// Version 1 holds memory below memory and swap together at any moment: whichever makes room goes first.
@@ -92,23 +109,22 @@ impl Tree {
         }
     }
 
-    fn refuse_below_use(&self, tag: &str, limits: &Limits) -> Result<(), LimitError> {
-        let below = |key, limit: String, used: String| Err(LimitError::Below { key, limit, used });
-        if let Some(limit) = limits.memory.limit
-            && let Some(used) = self.memory_held(tag).filter(|used| *used > limit.0)
-        {
-            return below(
-                "memory.limit",
-                limit.to_string(),
-                Size(used.next_multiple_of(1 << 20)).to_string(),
-            );
-        }
-        if let Some(max) = limits.tasks.max
-            && let Some(used) = self.tasks(tag).filter(|used| *used > max)
-        {
-            return below("tasks.max", max.to_string(), used.to_string());
-        }
-        Ok(())
+    fn memory_below_use(&self, tag: &str, limits: &Limits) -> Option<LimitError> {
+        let (limit, used) = limits.memory.limit.zip(self.memory_held(tag))?;
+        (used > limit.0).then(|| LimitError::Below {
+            key: "memory.limit",
+            limit: limit.to_string(),
+            used: Size(used.next_multiple_of(1 << 20)).to_string(),
+        })
+    }
+
+    fn tasks_below_use(&self, tag: &str, limits: &Limits) -> Option<LimitError> {
+        let (max, used) = limits.tasks.max.zip(self.tasks(tag))?;
+        (used > max).then(|| LimitError::Below {
+            key: "tasks.max",
+            limit: max.to_string(),
+            used: used.to_string(),
+        })
     }
 
     fn write(&self, tag: &str, setting: &Setting) -> Result<(), LimitError> {
