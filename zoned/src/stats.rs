@@ -85,7 +85,7 @@ fn of_zone(host: &Host, zone: &Status, scale: &Scale, mut stat: ZoneStat) -> Zon
         limit: config.memory.limit.map(|size| size.0),
         oom_kills: taken.oom_kills.unwrap_or(0),
     });
-    let later = host.limits.written_back(host, &zone.uuid());
+    let later = host.limits.uncharged(host, &zone.uuid());
     stat.io = taken
         .read
         .zip(taken.written)

@@ -42,6 +42,15 @@ impl Disk {
         let name = link.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
         name.unwrap_or_else(|| self.to_string())
     }
+
+    /// Bytes and requests that have been written to it, by whomever, since the kernel has it
+    /// (Documentation/block/stat.rst: sectors of 512 bytes).
+    pub fn written(self) -> Option<(u64, u64)> {
+        let stat = fs::read_to_string(Path::new(SYSFS).join(format!("dev/block/{self}/stat"))).ok()?;
+        let mut counts = stat.split_whitespace().skip(4).map(|n| n.parse::<u64>().ok());
+        let (requests, sectors) = (counts.next()??, counts.nth(1)??);
+        Some((sectors.saturating_mul(512), requests))
+    }
 }
 
 impl fmt::Display for Disk {
@@ -177,6 +186,8 @@ mod tests {
         for disk in below(&mounts, Path::new("/usr")) {
             assert!(Path::new(SYSFS).join(format!("block/{}", disk.name())).exists(), "{disk}");
             assert!(major(dev) == 0 || disk.major == major(dev), "{disk}");
+            let (bytes, requests) = disk.written().unwrap();
+            assert!(bytes >= requests && requests > 0, "{disk}: {bytes} bytes in {requests} requests");
         }
     }
 }

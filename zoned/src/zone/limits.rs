@@ -72,7 +72,7 @@ impl Keeper {
         config: &ZoneConfig,
         dataset: &Dataset,
     ) -> Result<(), BeginError> {
-        let mounted = disks::mount(host, &host.run_folder(&identity.uuid), dataset)?;
+        let mounted = disks::mount(&host.run_folder(&identity.uuid), dataset)?;
         let (volume, own) = mounted.unzip();
         let mut kept = self.lock();
         let limits = kept.changed.remove(&identity.uuid).unwrap_or_else(|| config.limits());
@@ -179,11 +179,10 @@ impl Keeper {
         self.lock().boots.get(zone).map(see)
     }
 
-    /// Bytes that the host has written by itself to the disk of a zone that runs, where the kernel charges nobody for them.
-    pub fn written_back(&self, host: &Host, zone: &Uuid) -> u64 {
-        let own = self.seen(zone, |boot| boot.own).flatten();
-        let written = own.and_then(|own| Some(host.tree.written_back(own.disk)?.saturating_sub(own.before)));
-        written.unwrap_or(0)
+    /// Bytes that have come to be written to the disk of a zone that runs, where the kernel charges nobody for them.
+    pub fn uncharged(&self, host: &Host, zone: &Uuid) -> u64 {
+        let own = self.seen(zone, |boot| Some((boot.tag.clone(), boot.own?))).flatten();
+        own.map_or(0, |(tag, own)| host.tree.uncharged(&tag, own.disk, own.before))
     }
 
     /// How full the volume of a zone that runs is, where it has one. Waits for nothing.

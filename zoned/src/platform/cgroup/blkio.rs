@@ -55,16 +55,27 @@ impl Tree {
         Some((read, written.map(|(_, moved)| moved.counts[1]).sum()))
     }
 
-    /// What a boot has moved, by disk, as far as it counts against its caps.
+    /// What a boot has moved, by disk, as far as it counts against its caps: of a disk of its own what has come to be
+    /// written, by whomever.
     pub fn traffic(&self, tag: &str, disks: &Disks) -> Vec<(Disk, Moved)> {
         let mut all = self.moved_by_disk(tag).unwrap_or_default();
-        if let Some((disk, later)) = disks.own.and_then(|own| Some((own, self.moved_back(own)?))) {
-            match all.iter_mut().find(|(of, _)| *of == disk) {
-                Some((_, moved)) => (0..4).for_each(|i| moved.counts[i] += later.counts[i]),
-                None => all.push((disk, later)),
-            }
+        if let Some((own, (bytes, requests))) = disks.own.and_then(|own| Some((own, own.written()?))) {
+            all.retain(|(disk, _)| *disk != own);
+            all.push((own, Moved { counts: [0, bytes, 0, requests] }));
         }
         all
+    }
+
+    /// Bytes that have come to be written to a boot's own disk and were charged to nobody: by version 1, which charges
+    /// none of what the kernel writes by itself. `before` had been written before the boot.
+    pub fn uncharged(&self, tag: &str, own: Disk, before: u64) -> u64 {
+        if self.version(Controller::Io) != Some(Version::One) {
+            return 0;
+        }
+        let written = own.written().map_or(0, |(bytes, _)| bytes.saturating_sub(before));
+        let all = self.moved_by_disk(tag).unwrap_or_default();
+        let charged = all.iter().find(|(disk, _)| *disk == own).map_or(0, |(_, moved)| moved.counts[1]);
+        written.saturating_sub(charged)
     }
 
     fn moved_by_disk(&self, tag: &str) -> Option<Vec<(Disk, Moved)>> {
@@ -91,11 +102,14 @@ impl Tree {
     pub(super) fn io_in_force(&self, tag: &str) -> Io {
         let weight = self.weight_files().into_iter().find_map(|file| self.number(Controller::Io, tag, file));
         let [read, write, read_iops, write_iops] = RATES.each_ref().map(|rate| {
-            // Every disk has the same.
-            let line = |file| self.text(Controller::Io, tag, file)?.lines().next().map(str::to_owned);
+            // Every disk that has one has the same.
             match self.version(Controller::Io)? {
-                Version::One => line(rate.file)?.split(' ').nth(1)?.parse().ok(),
-                Version::Two => word(&line("io.max")?, rate.word),
+                Version::One => {
+                    self.text(Controller::Io, tag, rate.file)?.split_whitespace().nth(1)?.parse().ok()
+                }
+                Version::Two => {
+                    self.text(Controller::Io, tag, "io.max")?.lines().find_map(|line| word(line, rate.word))
+                }
             }
         });
         Io {
@@ -109,7 +123,7 @@ impl Tree {
 }
 
 /// From a pair of version 1's files: lines like `8:0 Read 4096`.
-pub(super) fn moved_v1(bytes: &str, requests: &str) -> Vec<(Disk, Moved)> {
+fn moved_v1(bytes: &str, requests: &str) -> Vec<(Disk, Moved)> {
     let mut all: Vec<(Disk, Moved)> = Vec::new();
     for (first, text) in [(0, bytes), (2, requests)] {
         for line in text.lines() {

@@ -70,7 +70,8 @@ impl Tree {
     /// is written; on an error some of it may be.
     pub fn limit(&self, tag: &str, limits: &Limits, disks: &Disks) -> Result<(), LimitError> {
         let mut settings = settings(self, limits, disks, false)?;
-        if let Some(below) = self.memory_below_use(tag, limits).or_else(|| self.tasks_below_use(tag, limits)) {
+        if let Some(below) = self.memory_below_use(tag, limits).or_else(|| self.tasks_below_use(tag, limits))
+        {
             return Err(below);
         }
         self.order(tag, &mut settings);

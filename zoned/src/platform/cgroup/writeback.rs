@@ -13,7 +13,6 @@ use zoned_api::config::Io;
 
 use super::{
     Tree,
-    blkio::{Moved, moved_v1},
     controllers::{Controller, Sight, Version},
     limits::{LimitError, said, write, write_lines},
     settings::{Disks, RATES, Rate},
@@ -51,22 +50,6 @@ impl Tree {
         bound(disk, None)
     }
 
-    /// Bytes that version 1 has charged to its root group for a disk; none with version 2, which charges the zone.
-    pub fn written_back(&self, disk: Disk) -> Option<u64> {
-        Some(self.moved_back(disk)?.counts[1])
-    }
-
-    /// What was written later to a disk.
-    pub(super) fn moved_back(&self, disk: Disk) -> Option<Moved> {
-        let root = self.io_root().filter(|_| self.version(Controller::Io) == Some(Version::One))?;
-        let all = moved_v1(
-            &said(&root.join("blkio.throttle.io_service_bytes")),
-            &said(&root.join("blkio.throttle.io_serviced")),
-        );
-        let counts = all.into_iter().find(|(of, _)| *of == disk)?.1.counts;
-        Some(Moved { counts: [0, counts[1], 0, counts[3]] })
-    }
-
     /// Other devices' caps in the root group are the host's own.
     fn cap_root(&self, disk: Disk, rate: &Rate, limit: Option<u64>) -> Result<(), LimitError> {
         let Some(path) = self.io_root().map(|root| root.join(rate.file)) else { return Ok(()) };
@@ -83,7 +66,7 @@ impl Tree {
 }
 
 fn writing() -> impl Iterator<Item = &'static Rate> {
-    RATES.iter().filter(|rate| rate.word.starts_with('w'))
+    RATES.iter().filter(|rate| !rate.reads())
 }
 
 /// Bounds what waits to be written to a disk, whatever else may wait on the host

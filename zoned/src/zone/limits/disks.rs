@@ -38,19 +38,15 @@ pub(super) fn disks(host: &Host, config: &ZoneConfig, own: Option<Disk>) -> Disk
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Own {
     pub(super) disk: Disk,
-    /// Bytes that the host had written to it by itself before the boot: the kernel gives devices to one after another.
+    /// Bytes that were written to it before the boot: the kernel gives devices to one after another.
     pub(super) before: u64,
 }
 
 /// Mounts what a zone writes to, if that has a device of its own. Nobody else has mounted it yet.
-pub(super) fn mount(
-    host: &Host,
-    folder: &RunFolder,
-    dataset: &Dataset,
-) -> Result<Option<(Volume, Own)>, BeginError> {
+pub(super) fn mount(folder: &RunFolder, dataset: &Dataset) -> Result<Option<(Volume, Own)>, BeginError> {
     let Dataset::Volume(file) = dataset else { return Ok(None) };
     let volume = volume::mount(file)?;
-    let own = Own { disk: volume.disk, before: host.tree.written_back(volume.disk).unwrap_or(0) };
+    let own = Own { disk: volume.disk, before: volume.disk.written().map_or(0, |(bytes, _)| bytes) };
     let text = format!("{} {}", own.disk, own.before);
     fs::write(folder.disk(), text).at("write", folder.disk().display())?;
     Ok(Some((volume, own)))

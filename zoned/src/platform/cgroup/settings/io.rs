@@ -9,6 +9,7 @@ use super::{
     },
     Draft, unsupported,
 };
+use crate::platform::disks::Disk;
 
 pub(super) fn weight<H: Sight>(draft: &mut Draft<'_, H>, limits: &Limits) -> Result<(), LimitError> {
     let (key, weight) = ("io.weight", limits.io.weight);
@@ -42,6 +43,13 @@ pub(in super::super) struct Rate {
     pub(in super::super) word: &'static str,
     /// What it is for a zone.
     pub(in super::super) of: fn(&Io) -> Option<u64>,
+}
+
+impl Rate {
+    /// Whether it is of reading.
+    pub(in super::super) fn reads(&self) -> bool {
+        self.word.starts_with('r')
+    }
 }
 
 /// All caps.
@@ -80,22 +88,29 @@ pub(super) fn caps<H: Sight>(draft: &mut Draft<'_, H>, limits: &Limits) -> Resul
     if let Some(rate) = asked {
         can_cap(draft, version, rate, io)?;
     }
+    // What is read from a disk of its own is held back once, where it comes from: the reads of a loop device's worker
+    // are charged to whoever it reads for.
+    let own = draft.disks.own;
+    let limit = |rate: &Rate, disk: Disk| (rate.of)(io).filter(|_| !rate.reads() || own != Some(disk));
+    let disks = draft.disks.all.iter().copied();
     match version {
         Version::One => {
             for rate in &RATES {
-                let line = |limit: u64| draft.disks.all.iter().map(move |disk| format!("{disk} {limit}"));
-                let lines = (rate.of)(io).into_iter().flat_map(line).collect();
+                let line = |disk| Some(format!("{disk} {}", limit(rate, disk)?));
+                let lines = disks.clone().filter_map(line).collect();
                 draft.put_lines(rate.key, controller, rate.file, lines);
             }
         }
         Version::Two => {
-            let word = |rate: &Rate| {
-                let limit = (rate.of)(io).map_or("max".to_owned(), |limit| limit.to_string());
-                format!("{}={limit}", rate.word)
+            let word = |rate: &Rate, disk| match limit(rate, disk) {
+                Some(limit) => format!("{}={limit}", rate.word),
+                None => format!("{}=max", rate.word),
             };
-            let words = RATES.each_ref().map(word).join(" ");
-            let lines = draft.disks.all.iter().filter(|_| asked.is_some());
-            let lines = lines.map(|disk| format!("{disk} {words}")).collect();
+            let line = |disk| format!("{disk} {}", RATES.each_ref().map(|rate| word(rate, disk)).join(" "));
+            let lines = disks
+                .filter(|disk| RATES.iter().any(|rate| limit(rate, *disk).is_some()))
+                .map(line)
+                .collect();
             draft.put_lines(asked.map_or("io.read", |rate| rate.key), controller, "io.max", lines);
         }
     }
@@ -117,7 +132,7 @@ fn can_cap<H: Sight>(draft: &Draft<'_, H>, version: Version, rate: &Rate, io: &I
     }
     // Version 1 charges what is written later to its root group (cgroup-v1/blkio-controller.rst): only on a device of
     // the zone's own is that the zone's.
-    let writes = RATES.iter().find(|rate| rate.key.starts_with("io.write") && (rate.of)(io).is_some());
+    let writes = RATES.iter().find(|rate| !rate.reads() && (rate.of)(io).is_some());
     match writes {
         Some(rate) if version == Version::One && !draft.disks.bounded => {
             let why = "this host's io controller is of cgroup version 1, which holds back what is written to a device \

@@ -69,13 +69,13 @@ fn a_cap_is_one_of_each_disk() {
     let keys = "io: { read: 1M, write-iops: 70 }";
     assert_eq!(
         files(&host(Some(Version::One)), keys, true),
-        "cpu.shares=1000 blkio.throttle.read_bps_device=[8:0 1048576, 8:16 1048576] \
+        "cpu.shares=1000 blkio.throttle.read_bps_device=[8:0 1048576] \
          blkio.throttle.write_iops_device=[8:0 70, 8:16 70]"
     );
     assert_eq!(
         files(&host(Some(Version::Two)), keys, true),
         "cpu.weight=100 io.max=[8:0 rbps=1048576 wbps=max riops=max wiops=70, \
-         8:16 rbps=1048576 wbps=max riops=max wiops=70]"
+         8:16 rbps=max wbps=max riops=max wiops=70]"
     );
 }
 
