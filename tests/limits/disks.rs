@@ -72,9 +72,10 @@ const WAYS: [(&str, &str, &str); 5] = [
 
 const WRITTEN: &str = "$(stat -c %s /x)";
 
-/// Bytes a second that a zone moves in a way. Nothing of it is in a cache before.
+/// Bytes a second that a zone moves in a way, and of those that it writes what reaches the disk meanwhile. Nothing that it
+/// reads is in a cache before.
 #[track_caller]
-fn rate(ctx: &TestCtx, zone: &str, (_, command, bytes): (&str, &str, &str)) -> f64 {
+fn rate(ctx: &TestCtx, zone: &str, (_, command, bytes): (&str, &str, &str)) -> (f64, f64) {
     let forget =
         |file: &str| format!("dd of={file} oflag=nocache conv=notrunc,fdatasync count=0 2>/dev/null");
     let below = format!("/sys/dev/block/{}/loop/backing_file", device(ctx, zone));
@@ -82,11 +83,13 @@ fn rate(ctx: &TestCtx, zone: &str, (_, command, bytes): (&str, &str, &str)) -> f
     if ctx.sh(zone, &format!("test ! -e /x || {}", forget("/x"))).code == 0 {
         assert!(Command::new("sh").args(["-c", &forget(below.trim())]).status().unwrap().success());
     }
-    let now = "$(date +%s%N)";
+    let (before, now) = (written(ctx, zone), "$(date +%s%N)");
     let script = format!("a={now}; {command} 2>/dev/null; b={now}; echo {bytes} $((b - a))");
     let said = ctx.sh(zone, &script).ok();
-    let (bytes, ns) = said.trim().split_once(' ').unwrap();
-    bytes.parse::<f64>().unwrap() * 1e9 / ns.parse::<f64>().unwrap()
+    let (moved, ns) = said.trim().split_once(' ').unwrap();
+    let a_second = |bytes: f64| bytes * 1e9 / ns.parse::<f64>().unwrap();
+    let reached = if bytes == WRITTEN { written(ctx, zone) - before } else { f64::INFINITY };
+    (a_second(moved.parse().unwrap()), a_second(reached))
 }
 
 #[test]
@@ -97,13 +100,13 @@ fn a_hog_is_held_at_its_cap_however_it_reads_and_writes() {
     ctx.boot(&format!("zone: free\n{quota}"));
     ctx.boot(&format!("zone: hog\n{quota}\nio: {{ read: 4M, write: 4M }}"));
     for way in WAYS {
-        let (free, hog) = (rate(&ctx, "free", way), rate(&ctx, "hog", way));
-        let how = way.0;
+        let ((free, _), (moved, reached)) = (rate(&ctx, "free", way), rate(&ctx, "hog", way));
+        let (how, hog) = (way.0, moved.min(reached));
         println!("{how}: {:.1} MB/s at a cap of {:.1}, {:.0} without", hog / 1e6, CAP / 1e6, free / 1e6);
         assert!(free > 2.0 * CAP, "{how}: the disk is too slow to tell: {free}");
-        // What is let through at once, and what may wait to be written, come on top.
+        // What is let through at once comes on top.
         assert!(hog < 1.35 * CAP, "{how}: more than the cap: {hog}");
-        assert!(hog > 0.6 * CAP, "{how}: far less than the cap: {hog}");
+        assert!(moved > 0.6 * CAP, "{how}: far less than the cap: {moved}");
     }
     for key in ["io.read", "io.write"] {
         wait::until("it is an event", || {
@@ -150,7 +153,7 @@ impl Latency {
 
     /// Whether it is as good as another, on a machine that does other work beside.
     fn is_like(self, other: Self) -> bool {
-        self.middle < 2.0 * other.middle + 5.0 && self.worst < other.worst + 500.0
+        self.middle < 2.0 * other.middle + 5.0 && self.worst < 2.0 * other.worst + 500.0
     }
 }
 
@@ -244,7 +247,7 @@ fn caps_change_live_and_leave_nothing_on_the_host() {
     let all = |ctx: &TestCtx| keys.map(|key| in_force(ctx, "a", key).unwrap_or_default());
     assert_eq!(all(&ctx), ["5M", "", "", "300"]);
     let lines = |ctx: &TestCtx| {
-        let file = group_file(ctx, "a", ("blkio", "blkio.throttle.read_bps_device"), "io.max");
+        let file = group_file(ctx, "a", ("blkio", "blkio.throttle.write_iops_device"), "io.max");
         std::fs::read_to_string(file).unwrap()
     };
     let before = lines(&ctx);

@@ -36,7 +36,7 @@ impl Tree {
             return;
         }
         let Some(folder) = self.folder(Controller::Io, tag) else { return };
-        for disk in &disks.all {
+        for disk in disks.all() {
             // Where it does not, figures are missing, and nothing else.
             let _ = std::fs::write(folder.join(RATES[0].file), format!("{disk} 0"));
         }
@@ -58,12 +58,17 @@ impl Tree {
     /// What a boot has moved, by disk, as far as it counts against its caps: of a disk of its own what has come to be
     /// written, by whomever.
     pub fn traffic(&self, tag: &str, disks: &Disks) -> Vec<(Disk, Moved)> {
-        let mut all = self.moved_by_disk(tag).unwrap_or_default();
-        if let Some((own, (bytes, requests))) = disks.own.and_then(|own| Some((own, own.written()?))) {
-            all.retain(|(disk, _)| *disk != own);
-            all.push((own, Moved { counts: [0, bytes, 0, requests] }));
-        }
-        all
+        let charged = self.moved_by_disk(tag).unwrap_or_default();
+        let of = |disk: Disk| {
+            let all = charged.iter().find(|(of, _)| *of == disk).map_or([0; 4], |(_, moved)| moved.counts);
+            let [read, _, reads, _] = if disks.read.contains(&disk) { all } else { [0; 4] };
+            let [_, mut written, _, mut writes] = if disks.written.contains(&disk) { all } else { [0; 4] };
+            if disks.own == Some(disk) {
+                (written, writes) = disk.written().unwrap_or_default();
+            }
+            (disk, Moved { counts: [read, written, reads, writes] })
+        };
+        disks.all().into_iter().map(of).collect()
     }
 
     /// Bytes that have come to be written to a boot's own disk and were charged to nobody: by version 1, which charges

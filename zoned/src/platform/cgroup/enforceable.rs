@@ -47,8 +47,11 @@ impl Tree {
         let tried = |(keys, controller, ask): &Trial| {
             let mut limits = Limits::default();
             ask(&mut limits);
-            let tried = |bounded| {
-                let disks = Disks { all: disks.to_vec(), bounded, own: None };
+            let tried = |bounded: bool| {
+                // As if it were its own.
+                let own = disks.first().copied().filter(|_| bounded);
+                let written = own.map_or_else(|| disks.to_vec(), |own| vec![own]);
+                let disks = Disks { read: disks.to_vec(), written, own };
                 settings(self, &limits, &disks, true).map(|settings| self.how(*controller, &settings, &disks))
             };
             let with_quota = || tried(true).map(|how| format!("{how}, for zones with root.quota"));
@@ -72,7 +75,7 @@ impl Tree {
             files.drain(..files.len().saturating_sub(1));
         }
         let version = self.version(controller).map_or("nowhere", Version::shown);
-        let capped = || disks.all.iter().map(|disk| disk.name()).collect();
+        let capped = || disks.read.iter().map(|disk| disk.name()).collect();
         let on = match (controller, settings.last().map(|setting| &setting.value)) {
             (Controller::Io, Some(Value::Lines(_))) => listed(capped()),
             (Controller::Io, _) => listed(bfq_devices()),

@@ -9,6 +9,8 @@
 
 mod io;
 
+use std::collections::BTreeSet;
+
 use zoned_api::config::{Limits, Size};
 
 pub(super) use self::io::{RATES, Rate};
@@ -45,15 +47,28 @@ pub(super) enum Value {
     Lines(Vec<String>),
 }
 
-/// What a zone's files are on.
+/// What a zone's files are on: the block devices at which it is held back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Disks {
-    /// Every block device, `own` among them.
-    pub all: Vec<Disk>,
-    /// What it writes is bounded by a quota, and so goes to a device that nobody else writes to.
-    pub bounded: bool,
-    /// That device, while the zone has a boot.
+    /// What it reads from. Not its own: what a loop device's worker reads is charged to whoever it reads for, so that is
+    /// held back where it comes from, once.
+    pub read: Vec<Disk>,
+    /// What it writes to: its own, if it has one, and not what that is on; that of folders it shares.
+    pub written: Vec<Disk>,
+    /// The device that nobody else writes to, while a zone with a quota has a boot.
     pub own: Option<Disk>,
+}
+
+impl Disks {
+    /// All of them, each once.
+    pub fn all(&self) -> BTreeSet<Disk> {
+        self.read.iter().chain(&self.written).copied().collect()
+    }
+
+    /// Whether others write to one that it writes to.
+    fn shares(&self) -> bool {
+        self.written.iter().any(|disk| Some(*disk) != self.own)
+    }
 }
 
 /// The files that say these limits, in an order in which each may be written. In a group that was just `made` nothing

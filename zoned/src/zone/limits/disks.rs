@@ -5,7 +5,7 @@
 
 use std::{fs, path::Path};
 
-use zoned_api::ZoneConfig;
+use zoned_api::{ZoneConfig, config::FsOption};
 
 use super::BeginError;
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
     plan::{Dataset, RunFolder},
     platform::{
         At,
-        cgroup::{Disks, LimitError, caps},
+        cgroup::{Disks, LimitError},
         disks::{Disk, below},
         volume::{self, Volume},
     },
@@ -23,15 +23,24 @@ use crate::{
 
 /// The disks of a zone that has a boot on `own`, or none.
 pub(super) fn disks(host: &Host, config: &ZoneConfig, own: Option<Disk>) -> Disks {
-    let mut all: Vec<Disk> = host.disks.iter().copied().chain(own).collect();
-    // To look for those of others only makes sense where they are to be capped.
-    if caps(&config.io).iter().any(Option::is_some) && !config.fs.is_empty() {
+    let mut read = host.disks.clone();
+    let mut written = match config.root.quota {
+        Some(_) => own.into_iter().collect(),
+        None => host.disks.clone(),
+    };
+    if !config.fs.is_empty() {
         let mounts = mountinfo::mounts().unwrap_or_default();
-        all.extend(config.fs.iter().flat_map(|fs| below(&mounts, Path::new(&fs.source))));
+        for fs in &config.fs {
+            let disks = below(&mounts, Path::new(&fs.source));
+            read.extend(&disks);
+            written.extend(disks.into_iter().filter(|_| !fs.options.contains(&FsOption::Ro)));
+        }
     }
-    all.sort();
-    all.dedup();
-    Disks { all, bounded: config.root.quota.is_some(), own }
+    for disks in [&mut read, &mut written] {
+        disks.sort();
+        disks.dedup();
+    }
+    Disks { read, written, own }
 }
 
 /// The device of a zone's own.

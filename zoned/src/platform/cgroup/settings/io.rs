@@ -7,7 +7,7 @@ use super::{
         controllers::{Controller, Sight, Version},
         limits::LimitError,
     },
-    Draft, unsupported,
+    Disks, Draft, unsupported,
 };
 use crate::platform::disks::Disk;
 
@@ -50,6 +50,11 @@ impl Rate {
     pub(in super::super) fn reads(&self) -> bool {
         self.word.starts_with('r')
     }
+
+    /// Where it is kept.
+    fn disks<'a>(&self, disks: &'a Disks) -> &'a [Disk] {
+        if self.reads() { &disks.read } else { &disks.written }
+    }
 }
 
 /// All caps.
@@ -88,29 +93,25 @@ pub(super) fn caps<H: Sight>(draft: &mut Draft<'_, H>, limits: &Limits) -> Resul
     if let Some(rate) = asked {
         can_cap(draft, version, rate, io)?;
     }
-    // What is read from a disk of its own is held back once, where it comes from: the reads of a loop device's worker
-    // are charged to whoever it reads for.
-    let own = draft.disks.own;
-    let limit = |rate: &Rate, disk: Disk| (rate.of)(io).filter(|_| !rate.reads() || own != Some(disk));
-    let disks = draft.disks.all.iter().copied();
+    let limit = |rate: &Rate, disk: &Disk| (rate.of)(io).filter(|_| rate.disks(draft.disks).contains(disk));
     match version {
         Version::One => {
             for rate in &RATES {
-                let line = |disk| Some(format!("{disk} {}", limit(rate, disk)?));
-                let lines = disks.clone().filter_map(line).collect();
+                let line = |disk: &Disk| Some(format!("{disk} {}", limit(rate, disk)?));
+                let lines = rate.disks(draft.disks).iter().filter_map(line).collect();
                 draft.put_lines(rate.key, controller, rate.file, lines);
             }
         }
         Version::Two => {
-            let word = |rate: &Rate, disk| match limit(rate, disk) {
+            let word = |rate: &Rate, disk: &Disk| match limit(rate, disk) {
                 Some(limit) => format!("{}={limit}", rate.word),
                 None => format!("{}=max", rate.word),
             };
-            let line = |disk| format!("{disk} {}", RATES.each_ref().map(|rate| word(rate, disk)).join(" "));
-            let lines = disks
-                .filter(|disk| RATES.iter().any(|rate| limit(rate, *disk).is_some()))
-                .map(line)
-                .collect();
+            let line =
+                |disk: &Disk| format!("{disk} {}", RATES.each_ref().map(|rate| word(rate, disk)).join(" "));
+            let mut disks = draft.disks.all();
+            disks.retain(|disk| RATES.iter().any(|rate| limit(rate, disk).is_some()));
+            let lines = disks.iter().map(line).collect();
             draft.put_lines(asked.map_or("io.read", |rate| rate.key), controller, "io.max", lines);
         }
     }
@@ -126,7 +127,7 @@ fn can_cap<H: Sight>(draft: &Draft<'_, H>, version: Version, rate: &Rate, io: &I
         let why = "this kernel was built without caps of block devices (CONFIG_BLK_DEV_THROTTLING)";
         return Err(unsupported(rate.key, why, "take the key away"));
     }
-    if draft.disks.all.is_empty() {
+    if draft.disks.read.is_empty() {
         let why = "the zones' files are on no block device of this host";
         return Err(unsupported(rate.key, why, "take the key away, or keep the state folder on a disk"));
     }
@@ -134,14 +135,12 @@ fn can_cap<H: Sight>(draft: &Draft<'_, H>, version: Version, rate: &Rate, io: &I
     // the zone's own is that the zone's.
     let writes = RATES.iter().find(|rate| !rate.reads() && (rate.of)(io).is_some());
     match writes {
-        Some(rate) if version == Version::One && !draft.disks.bounded => {
+        Some(rate) if version == Version::One && draft.disks.shares() => {
             let why = "this host's io controller is of cgroup version 1, which holds back what is written to a device \
                        of the zone's own and to no other";
-            Err(unsupported(
-                rate.key,
-                why,
-                "give it a root.quota too, before it is installed, or take the key away",
-            ))
+            let hint = "give it a root.quota before it is installed, and each fs of a disk the option ro; or take the \
+                        key away";
+            Err(unsupported(rate.key, why, hint))
         }
         _ => Ok(()),
     }

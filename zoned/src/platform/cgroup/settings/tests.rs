@@ -29,7 +29,7 @@ impl Sight for Told {
 
 fn host(version: Option<Version>) -> Told {
     let disk = |minor| Disk { major: 8, minor };
-    let disks = Disks { all: vec![disk(0), disk(16)], bounded: true, own: Some(disk(16)) };
+    let disks = Disks { read: vec![disk(0)], written: vec![disk(16)], own: Some(disk(16)) };
     Told { version, missing: &[], weighs: vec![], disks }
 }
 
@@ -70,11 +70,11 @@ fn a_cap_is_one_of_each_disk() {
     assert_eq!(
         files(&host(Some(Version::One)), keys, true),
         "cpu.shares=1000 blkio.throttle.read_bps_device=[8:0 1048576] \
-         blkio.throttle.write_iops_device=[8:0 70, 8:16 70]"
+         blkio.throttle.write_iops_device=[8:16 70]"
     );
     assert_eq!(
         files(&host(Some(Version::Two)), keys, true),
-        "cpu.weight=100 io.max=[8:0 rbps=1048576 wbps=max riops=max wiops=70, \
+        "cpu.weight=100 io.max=[8:0 rbps=1048576 wbps=max riops=max wiops=max, \
          8:16 rbps=max wbps=max riops=max wiops=70]"
     );
 }
@@ -116,14 +116,15 @@ fn what_a_host_cannot_enforce_is_refused_with_the_reason() {
     let (one, two) = (host(Some(Version::One)), host(Some(Version::Two)));
     let bare = Told { missing: &["cpu.idle", "cpu.max", "memory.swap.max"], ..host(Some(Version::Two)) };
     let shared = |version| {
-        let disks = Disks { all: vec![Disk { major: 8, minor: 0 }], ..Disks::default() };
+        let disk = vec![Disk { major: 8, minor: 0 }];
+        let disks = Disks { read: disk.clone(), written: disk, own: None };
         Told { disks, ..host(Some(version)) }
     };
     let (shared_one, shared_two) = (shared(Version::One), shared(Version::Two));
     let diskless = Told { disks: Disks::default(), ..host(Some(Version::Two)) };
     let throttleless = Told { missing: &["io.max"], ..host(Some(Version::Two)) };
     assert!(files(&shared_one, "io: { read: 1M, read-iops: 70 }", true).contains("8:0 70"));
-    assert!(files(&shared_two, "io: { write: 1M }", true).contains("wbps=1048576"));
+    assert!(files(&shared_two, "io: { write: 1M }", true).contains("8:0 rbps=max wbps=1048576"));
     let cases = [
         (
             &shared_one,
