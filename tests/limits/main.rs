@@ -1,6 +1,7 @@
 //! Limits: what zones are entitled to, what stops them, who may change it.
 
 mod bombs;
+mod caps;
 mod changes;
 mod cpu;
 mod disks;
