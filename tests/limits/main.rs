@@ -5,6 +5,7 @@ mod caps;
 mod changes;
 mod cpu;
 mod disks;
+mod global;
 mod inside;
 mod refused;
 

@@ -148,7 +148,7 @@ fn prepare(options: &Options) -> Result<Host, StartError> {
         hard_limits: hard_limits(),
         disks: disks(&options.state_dir),
         store,
-        metering: metering(&tree, &options.run_dir)?,
+        metering: metering(&tree, options)?,
         tree,
         images,
         brands,
@@ -174,9 +174,10 @@ fn disks(state_dir: &Path) -> Vec<Disk> {
 
 /// The zones' parent groups, and the programs that meter what is in them. Leaves neither behind if that fails and
 /// no zone of an earlier daemon needs them.
-fn metering(tree: &Tree, run_dir: &Path) -> Result<Metering, StartError> {
+fn metering(tree: &Tree, options: &Options) -> Result<Metering, StartError> {
+    let run_dir = &options.run_dir;
     let made = || -> Result<Metering, StartError> {
-        tree.prepare()?;
+        tree.prepare(options.zones_shares)?;
         bpffs::mount(run_dir)?;
         Ok(Metering::open(run_dir, tree.parent())?)
     };
