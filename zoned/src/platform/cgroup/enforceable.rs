@@ -54,8 +54,7 @@ impl Tree {
                 let disks = Disks { read: disks.to_vec(), written, own };
                 settings(self, &limits, &disks, true).map(|settings| self.how(*controller, &settings, &disks))
             };
-            let with_quota = || tried(true).map(|how| format!("{how}, for zones with root.quota"));
-            let how = tried(false).or_else(|why| with_quota().map_err(|_| why));
+            let how = tried(false).or_else(|why| tried(true).map_err(|_| why));
             Enforced {
                 keys,
                 how: how.map_err(|e| match e {
@@ -75,7 +74,10 @@ impl Tree {
             files.drain(..files.len().saturating_sub(1));
         }
         let version = self.version(controller).map_or("nowhere", Version::shown);
-        let capped = || disks.read.iter().map(|disk| disk.name()).collect();
+        let capped = || match disks.own {
+            Some(_) => vec!["the disk of a zone with root.quota".to_owned()],
+            None => disks.read.iter().map(|disk| disk.name()).collect(),
+        };
         let on = match (controller, settings.last().map(|setting| &setting.value)) {
             (Controller::Io, Some(Value::Lines(_))) => listed(capped()),
             (Controller::Io, _) => listed(bfq_devices()),
