@@ -14,7 +14,7 @@ use zoned_api::config::Io;
 use super::{
     Tree,
     controllers::{Controller, Sight, Version},
-    limits::{LimitError, said, write, write_lines},
+    limits::{LimitError, said, write},
     settings::{Disks, RATES, Rate},
 };
 use crate::platform::disks::Disk;
@@ -50,14 +50,17 @@ impl Tree {
         bound(disk, None)
     }
 
-    /// Other devices' caps in the root group are the host's own.
+    /// One line: those of other devices are other zones' and the host's own.
     fn cap_root(&self, disk: Disk, rate: &Rate, limit: Option<u64>) -> Result<(), LimitError> {
         let Some(path) = self.io_root().map(|root| root.join(rate.file)) else { return Ok(()) };
-        let of_others = |line: &&str| !line.starts_with(&format!("{disk} "));
         let now = said(&path);
-        let mut lines: Vec<_> = now.lines().filter(of_others).map(str::to_owned).collect();
-        lines.extend(limit.map(|limit| format!("{disk} {limit}")));
-        write_lines(rate.key, &path, &lines)
+        let had = now.lines().find_map(|line| line.strip_prefix(&format!("{disk} ")));
+        // Version 1 says none by 0, and shows no line then.
+        let (had, wanted) = (had.unwrap_or("0"), limit.unwrap_or(0).to_string());
+        if had == wanted {
+            return Ok(());
+        }
+        write(rate.key, &path, &format!("{disk} {wanted}"))
     }
 
     fn io_root(&self) -> Option<PathBuf> {
