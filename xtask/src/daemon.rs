@@ -32,6 +32,8 @@ pub(crate) struct Daemon {
     folder: PathBuf,
     cgroup: String,
     hosts: Hosts,
+    /// Options beside the usual ones.
+    options: Vec<String>,
     zoned: Option<Child>,
     guard: Child,
 }
@@ -39,6 +41,11 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Starts one from the binaries in this folder; `purpose` is part of its names.
     pub(crate) fn start(binaries: &Path, purpose: &str) -> Result<Self> {
+        Self::start_with(binaries, purpose, Vec::new())
+    }
+
+    /// As [`Daemon::start`], with options beside the usual ones.
+    pub(crate) fn start_with(binaries: &Path, purpose: &str, options: Vec<String>) -> Result<Self> {
         let hosts = Hosts::new()?;
         // The guard removes nothing whose name begins otherwise.
         let cgroup = format!("zt-{purpose}-{}", std::process::id());
@@ -54,7 +61,8 @@ impl Daemon {
             .stdin(Stdio::piped())
             .spawn()
             .with_context(|| format!("cannot run {}", guard.display()))?;
-        let mut daemon = Self { binaries: binaries.to_owned(), folder, cgroup, hosts, zoned: None, guard };
+        let mut daemon =
+            Self { binaries: binaries.to_owned(), folder, cgroup, hosts, options, zoned: None, guard };
         // As /run is on a host. The guard takes it away with the folder.
         let run = daemon.folder.join("run");
         fs::create_dir(&run).with_context(|| format!("cannot make {}", run.display()))?;
@@ -80,6 +88,7 @@ impl Daemon {
             .arg("--cache-dir")
             .arg(workspace::cache())
             .args(["--cgroup-name", &self.cgroup, "--uplink", UPLINK])
+            .args(&self.options)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -110,6 +119,22 @@ impl Daemon {
         zoned.kill().context("cannot kill zoned")?;
         zoned.wait()?;
         Ok(())
+    }
+
+    /// Starts zoned with other options than before.
+    pub(crate) fn restart_with(&mut self, options: Vec<String>) -> Result<Duration> {
+        self.options = options;
+        self.start_zoned()
+    }
+
+    /// Process id of zoned.
+    pub(crate) fn pid(&self) -> Result<u32> {
+        self.zoned.as_ref().map(Child::id).context("zoned is not running")
+    }
+
+    /// Name of the group of its zones in each hierarchy.
+    pub(crate) fn cgroup(&self) -> &str {
+        &self.cgroup
     }
 
     /// The socket it listens on.

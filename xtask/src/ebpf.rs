@@ -1,4 +1,4 @@
-//! `cargo xtask ebpf`: the programs of `zone-ebpf` into one object that `zoned` embeds.
+//! `cargo xtask ebpf`: the programs of `zone-ebpf` into objects that `zoned` embeds.
 //!
 //! There is no unoptimised build of an eBPF program: the verifier would refuse it. So the profile is always
 //! `ebpf`, whatever the host's binaries are built with.
@@ -16,21 +16,13 @@ use std::{
 };
 
 const PACKAGE: &str = "zone-ebpf";
+/// What its binaries are called; each is an object.
+const OBJECTS: [&str; 3] = ["zone-ebpf", "zone-fss", "zone-congestion"];
 const PROFILE: &str = "ebpf";
 const TARGET: &str = if cfg!(target_endian = "big") { "bpfeb-unknown-none" } else { "bpfel-unknown-none" };
 
-const SELECTION: [&str; 10] = [
-    "--package",
-    PACKAGE,
-    "--bin",
-    PACKAGE,
-    "--profile",
-    PROFILE,
-    "--target",
-    TARGET,
-    "-Z",
-    "build-std=core",
-];
+const SELECTION: [&str; 9] =
+    ["--package", PACKAGE, "--bins", "--profile", PROFILE, "--target", TARGET, "-Z", "build-std=core"];
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -45,24 +37,28 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             println!("{} (rustc {}): {}", t.name, t.version, t.unfit.as_deref().unwrap_or("will do"));
         }
     }
-    let changed = build()?;
-    let object = workspace::ebpf_object();
-    println!("{} {}", object.display(), if changed { "written" } else { "is up to date" });
+    for (name, changed) in OBJECTS.into_iter().zip(build()?) {
+        let object = workspace::ebpf_object(name);
+        println!("{} {}", object.display(), if changed { "written" } else { "is up to date" });
+    }
     Ok(())
 }
 
-/// Builds the object; true if it differs from the one that was there.
-pub(crate) fn build() -> Result<bool> {
-    let built = compile(&toolchain::choose()?, &toolchain::choose_linker()?)?;
-    // An object that did not change keeps its time stamp, or zoned would be compiled again for nothing.
-    let (from, to) = (fs::read(&built), workspace::ebpf_object());
-    let object = from.with_context(|| format!("cannot read {}", built.display()))?;
-    if fs::read(&to).is_ok_and(|present| present == object) {
+/// Builds the objects; of each whether it differs from the one that was there.
+pub(crate) fn build() -> Result<Vec<bool>> {
+    let folder = compile(&toolchain::choose()?, &toolchain::choose_linker()?)?;
+    OBJECTS.iter().map(|name| put(&folder.join(name), &workspace::ebpf_object(name))).collect()
+}
+
+/// An object that did not change keeps its time stamp, or zoned would be compiled again for nothing.
+fn put(built: &Path, to: &Path) -> Result<bool> {
+    let object = fs::read(built).with_context(|| format!("cannot read {}", built.display()))?;
+    if fs::read(to).is_ok_and(|present| present == object) {
         return Ok(false);
     }
     let fresh = to.with_extension("o.new");
     fs::write(&fresh, object).with_context(|| format!("cannot write {}", fresh.display()))?;
-    fs::rename(&fresh, &to).with_context(|| format!("cannot rename {} into place", fresh.display()))?;
+    fs::rename(&fresh, to).with_context(|| format!("cannot rename {} into place", fresh.display()))?;
     Ok(true)
 }
 
@@ -70,7 +66,7 @@ fn compile(toolchain: &Toolchain, linker: &Path) -> Result<PathBuf> {
     succeed(cargo(toolchain, &toolchain.cargo, linker).arg("build").args(SELECTION)).with_context(|| {
         format!("rustc {} of {} cannot build the eBPF programs", toolchain.version, toolchain.name)
     })?;
-    Ok(workspace::ebpf_target_dir().join(TARGET).join(PROFILE).join(PACKAGE))
+    Ok(workspace::ebpf_target_dir().join(TARGET).join(PROFILE))
 }
 
 /// Clippy on the programs, by the toolchain that builds them.

@@ -19,6 +19,7 @@ mod packages;
 mod progress;
 mod setup;
 mod stages;
+mod svg;
 mod tally;
 mod test;
 mod toolchain;

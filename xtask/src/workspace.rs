@@ -27,8 +27,8 @@ pub(crate) fn ebpf_target_dir() -> PathBuf {
 }
 
 /// The finished object, where `zoned`'s build script looks for it.
-pub(crate) fn ebpf_object() -> PathBuf {
-    ebpf_target_dir().join("zone-ebpf.o")
+pub(crate) fn ebpf_object(name: &str) -> PathBuf {
+    ebpf_target_dir().join(format!("{name}.o"))
 }
 
 /// What daemons of xtask's own and of the tests download, kept for the next run.

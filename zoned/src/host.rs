@@ -11,6 +11,7 @@ use zoned_api::{ApiError, ZoneName};
 
 use crate::{
     brand::Brands,
+    cpu,
     events::Journal,
     image::Images,
     metering::Metering,
@@ -48,6 +49,8 @@ pub struct Host {
     pub metering: Metering,
     /// Limits of zones that run.
     pub limits: Keeper,
+    /// What keeps CPU shares.
+    pub cpu: cpu::Choice,
     /// Bridge, addresses, firewall.
     pub network: Network,
     /// What happened.

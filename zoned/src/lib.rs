@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod brand;
+pub mod cpu;
 pub mod daemon;
 pub mod doctor;
 pub mod ebpf;

@@ -127,6 +127,15 @@ impl Metering {
         Ok(all.iter().map(|figures| (figures.zone, convert(figures))).collect())
     }
 
+    /// CPU time of every zone that runs, and how long its tasks waited for a CPU, nanoseconds.
+    pub fn cpu_times(&self) -> Result<Vec<(Uuid, u64, u64)>, EbpfError> {
+        let all = self.kernel().figures()?;
+        Ok(all
+            .iter()
+            .filter_map(|figures| Some((figures.zone?, figures.usage_ns, figures.wait_ns)))
+            .collect())
+    }
+
     /// What this kernel takes of eBPF.
     pub fn probes() -> Vec<Finding> {
         let finding = |Probe { subject, purpose, result }: Probe| {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::platform::cgroup::DEFAULT_SHARES;
+use crate::{cpu::Backend, platform::cgroup::DEFAULT_SHARES};
 
 /// The zones daemon: keeps zones, boots and halts them, and answers zonectl.
 ///
@@ -46,6 +46,9 @@ pub struct Options {
     /// Interface of the host behind which the outside is: forwarding is switched on for it (may be given again)
     #[arg(long = "uplink", value_name = "NAME", value_parser = uplink)]
     pub uplinks: Vec<String>,
+    /// What may keep CPU shares, best first; the first that works here does
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "fss,deficit,shares")]
+    pub cpu_backend: Vec<Backend>,
     /// The zone-monitor program [default: beside zoned itself]
     #[arg(long, value_name = "PATH")]
     pub monitor: Option<PathBuf>,

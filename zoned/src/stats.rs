@@ -2,25 +2,26 @@
 //!
 //! Reads only; every reader gets the same figures, none keeps any.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use uuid::Uuid;
 use zoned_api::{
     ApiError, State, ZoneStat,
-    stat::{DiskStat, IoStat, MemoryStat, WAIT_BUCKETS},
+    stat::{DiskStat, Entitlement, IoStat, MemoryStat, WAIT_BUCKETS},
 };
 
 use crate::{
+    cpu::entitlements,
     host::Host,
     metering::Metered,
-    zone::{limits::entitlement, status::Status, zones::Zones},
+    zone::{status::Status, zones::Zones},
 };
 
 /// Figures of one zone, or of `global` and all zones by name.
 pub fn collect(zones: &Zones, of: Option<Uuid>) -> Result<Vec<ZoneStat>, ApiError> {
     let host = &zones.host;
     let all = zones.all();
-    let scale = Scale::of(host, &all);
+    let mut entitled = entitled(host, &all);
     let at_ns = monotonic_ns();
     let mut figures = host.metering.figures()?;
     let mut stats = Vec::new();
@@ -36,39 +37,31 @@ pub fn collect(zones: &Zones, of: Option<Uuid>) -> Result<Vec<ZoneStat>, ApiErro
         };
         let linked = zone.config.has_links() || zone.config.is_on_host_network();
         let net = (linked && zone.run.is_some()).then_some(net);
+        let entitlement = entitled.remove(&zone.uuid());
         stats.push(of_zone(
             host,
             zone,
-            &scale,
-            ZoneStat { cpu, processes, net, ..blank(zone.config.zone.to_string(), at_ns) },
+            ZoneStat { cpu, processes, net, entitlement, ..blank(zone.config.zone.to_string(), at_ns) },
         ));
     }
     Ok(stats)
 }
 
-/// What a zone's part is a part of.
-struct Scale {
-    /// Shares of all zones that run.
-    shares: u64,
-    /// CPUs that zones may use.
-    cpus: usize,
-}
-
-impl Scale {
-    fn of(host: &Host, all: &[Arc<Status>]) -> Self {
-        let running = all.iter().filter(|zone| zone.state == State::Running);
-        Self {
-            shares: running.map(|zone| zone.config.cpu.counted_shares()).sum(),
-            cpus: host.tree.cpus().count(),
-        }
-    }
+/// What each zone that runs is entitled to.
+fn entitled(host: &Host, all: &[Arc<Status>]) -> HashMap<Uuid, Entitlement> {
+    let running: Vec<_> = all.iter().filter(|zone| zone.state == State::Running).collect();
+    let configs: Vec<_> = running.iter().map(|zone| &*zone.config).collect();
+    let entitled = entitlements(&configs, &host.tree.cpus());
+    let kept_by = host.cpu.in_force.map(|backend| backend.to_string());
+    let entitled = entitled.into_iter().map(|e| Entitlement { kept_by: kept_by.clone(), ..e });
+    running.iter().map(|zone| zone.uuid()).zip(entitled).collect()
 }
 
 fn blank(zone: String, at_ns: u64) -> ZoneStat {
     ZoneStat { zone, at_ns, ..ZoneStat::default() }
 }
 
-fn of_zone(host: &Host, zone: &Status, scale: &Scale, mut stat: ZoneStat) -> ZoneStat {
+fn of_zone(host: &Host, zone: &Status, mut stat: ZoneStat) -> ZoneStat {
     stat.state = Some(zone.state);
     stat.cpu.wait_log2_us.resize(WAIT_BUCKETS, 0);
     if zone.run.is_none() {
@@ -96,11 +89,11 @@ fn of_zone(host: &Host, zone: &Status, scale: &Scale, mut stat: ZoneStat) -> Zon
         used_inodes: disk.inodes,
         limit_inodes: disk.most_inodes,
     });
-    stat.entitlement = Some(entitlement(config, scale.shares, scale.cpus));
     stat
 }
 
-fn monotonic_ns() -> u64 {
+/// Now, by the clock that `at_ns` is of, nanoseconds.
+pub fn monotonic_ns() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
 }

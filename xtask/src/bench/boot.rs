@@ -145,15 +145,15 @@ fn run_peer(peer: &Peer, setting: &Setting, round: u32) -> Result<Run> {
 }
 
 fn figures_of(of: &Subject, runs: &[Run]) -> Vec<Figure> {
-    let (case, subject) = (of.case, of.name());
-    let of: [fn(&Run) -> Duration; 2] = [|run| run.first, |run| run.exit];
+    let times: [fn(&Run) -> Duration; 2] = [|run| run.first, |run| run.exit];
     METRICS
         .into_iter()
-        .zip(of)
-        .filter_map(|(metric, of)| {
-            let series: Vec<Duration> = runs.iter().map(of).collect();
+        .zip(times)
+        .filter_map(|(metric, time)| {
+            let series: Vec<Duration> = runs.iter().map(time).collect();
             let (median, min, max) = figures::spread(&series)?;
             let (bench, unit) = ("boot", "ms");
+            let (case, subject) = (of.case.to_owned(), of.name().to_owned());
             Some(Figure { bench, case, subject, metric, unit, median, min, max, runs: runs.len() })
         })
         .collect()

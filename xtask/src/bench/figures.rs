@@ -5,12 +5,12 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 use std::{fmt::Write as _, fs, path::Path, time::Duration};
 
-/// One row of the JSON file. Durations are in milliseconds.
+/// One row of the JSON file.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Figure {
     pub(crate) bench: &'static str,
-    pub(crate) case: &'static str,
-    pub(crate) subject: &'static str,
+    pub(crate) case: String,
+    pub(crate) subject: String,
     pub(crate) metric: &'static str,
     pub(crate) unit: &'static str,
     pub(crate) median: f64,
@@ -19,9 +19,14 @@ pub(crate) struct Figure {
     pub(crate) runs: usize,
 }
 
-/// The middle of a series and its ends, in milliseconds; none for an empty one.
+/// The middle of a series of times and its ends, in milliseconds; none for an empty one.
 pub(crate) fn spread(series: &[Duration]) -> Option<(f64, f64, f64)> {
-    let mut sorted: Vec<f64> = series.iter().map(|d| d.as_secs_f64() * 1e3).collect();
+    middle(&series.iter().map(|time| time.as_secs_f64() * 1e3).collect::<Vec<_>>())
+}
+
+/// The middle of a series and its ends; none for an empty one.
+pub(crate) fn middle(series: &[f64]) -> Option<(f64, f64, f64)> {
+    let mut sorted = series.to_vec();
     sorted.sort_by(f64::total_cmp);
     let (low, high) = (sorted.get(sorted.len().checked_sub(1)? / 2)?, sorted.get(sorted.len() / 2)?);
     Some(((low + high) / 2.0, *sorted.first()?, *sorted.last()?))
@@ -45,8 +50,8 @@ pub(crate) fn table(figures: &[Figure], case: &str, metrics: &[&str], unit: &str
     table.set_header(std::iter::once(String::new()).chain(heads));
     let mut subjects: Vec<&str> = Vec::new();
     for figure in figures.iter().filter(|figure| figure.case == case) {
-        if !subjects.contains(&figure.subject) {
-            subjects.push(figure.subject);
+        if !subjects.contains(&figure.subject.as_str()) {
+            subjects.push(&figure.subject);
         }
     }
     let find = |subject: &str, metric: &str| {

@@ -16,6 +16,7 @@ mod device;
 mod event;
 mod figures;
 pub mod frame;
+pub mod fss;
 pub mod names;
 mod note;
 mod traffic;

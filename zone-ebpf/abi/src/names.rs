@@ -101,3 +101,83 @@ pub mod global {
         ("SIGNAL_EXIT", "signal_struct", "group_exit_code"),
     ];
 }
+
+/// The fair-share scheduler's maps, constants and operations.
+pub mod fss {
+    /// What the kernel calls the scheduler.
+    pub const SCHEDULER: &str = "zone_fss";
+    /// Slot → [`crate::fss::FssZone`].
+    pub const ZONES: &str = "fss_zones";
+    /// One [`crate::fss::FssExit`].
+    pub const ENDED: &str = "fss_ended";
+    /// Maps that are pinned, for whoever wants to look at them; a timer stops with the last descriptor or pin of its map.
+    /// Tasks' storage has no keys that could be listed.
+    pub const MAPS: [&str; 9] = [
+        ZONES,
+        ENDED,
+        "fss_tree",
+        "fss_time",
+        "fss_cpus",
+        "fss_groups",
+        "fss_contenders",
+        "fss_clock",
+        "fss_rescue",
+    ];
+
+    /// Depth of a zone's cgroup, as above.
+    pub const LEVEL: &str = super::global::LEVEL;
+    /// CPUs that this host can have.
+    pub const CPUS: &str = "CPUS";
+    /// CPUs that are online when the scheduler is loaded.
+    pub const CPUS_ONLINE: &str = "CPUS_ONLINE";
+    /// 1 if the kernel has a function: constant and name.
+    pub const FUNCTIONS: [(&str, &str); 5] = [
+        ("HAS_INSERT_V2", "scx_bpf_dsq_insert___v2"),
+        ("HAS_INSERT_ARGS", "__scx_bpf_dsq_insert_vtime"),
+        ("HAS_MOVE_V2", "scx_bpf_dsq_move_to_local___v2"),
+        ("HAS_PEEK", "scx_bpf_dsq_peek"),
+        ("HAS_SET_SLICE", "scx_bpf_task_set_slice"),
+    ];
+    /// Byte offsets of fields: constant, type and path.
+    pub const OFFSETS: [(&str, &str, &str); 17] = [
+        ("TASK_FLAGS", "task_struct", "flags"),
+        ("TASK_EXEC_NS", "task_struct", "se.sum_exec_runtime"),
+        ("TASK_CPUS_ALLOWED", "task_struct", "nr_cpus_allowed"),
+        ("TASK_CPUS", "task_struct", "cpus_ptr"),
+        ("TASK_CGROUPS", "task_struct", "cgroups"),
+        ("TASK_SCX_FLAGS", "task_struct", "scx.flags"),
+        ("TASK_SCX_WEIGHT", "task_struct", "scx.weight"),
+        ("TASK_SCX_SLICE", "task_struct", "scx.slice"),
+        ("CSS_SET_CGROUP", "css_set", "dfl_cgrp"),
+        ("CGROUP_NODE", "cgroup", "kn"),
+        ("CGROUP_LEVEL", "cgroup", "level"),
+        ("NODE_ID", "kernfs_node", "id"),
+        ("INIT_WEIGHT", "scx_cgroup_init_args", "weight"),
+        ("EXIT_KIND", "scx_exit_info", "kind"),
+        ("EXIT_CODE", "scx_exit_info", "exit_code"),
+        ("EXIT_REASON", "scx_exit_info", "reason"),
+        ("EXIT_MESSAGE", "scx_exit_info", "msg"),
+    ];
+    /// The same where a kernel may have none, which 0 says: none of these is a first field.
+    pub const LATER_OFFSETS: [(&str, &str, &str); 4] = [
+        ("INIT_IDLE", "scx_cgroup_init_args", "sched_idle"),
+        ("INIT_PERIOD_US", "scx_cgroup_init_args", "bw_period_us"),
+        ("INIT_QUOTA_US", "scx_cgroup_init_args", "bw_quota_us"),
+        ("INIT_BURST_US", "scx_cgroup_init_args", "bw_burst_us"),
+    ];
+    /// Values of enumerators of the kernel's, `u64`, by their own names.
+    pub const ENUMERATORS: [&str; 7] = [
+        "SCX_DSQ_LOCAL",
+        "SCX_SLICE_DFL",
+        "SCX_ENQ_WAKEUP",
+        "SCX_ENQ_PREEMPT",
+        "SCX_KICK_IDLE",
+        "SCX_KICK_PREEMPT",
+        "SCX_TASK_QUEUED",
+    ];
+    /// Operations that not every kernel with sched_ext has.
+    pub const LATER_OPERATIONS: [&str; 2] = ["cgroup_set_bandwidth", "cgroup_set_idle"];
+    /// Flags of the scheduler that must be set: keep track of idle CPUs for us, and give us the last task of a CPU and those
+    /// that exit too.
+    pub const FLAGS: [&str; 3] = ["SCX_OPS_KEEP_BUILTIN_IDLE", "SCX_OPS_ENQ_LAST", "SCX_OPS_ENQ_EXITING"];
+}

@@ -89,7 +89,7 @@ fn limits(limits: &[LimitUse]) -> String {
 }
 
 /// What is used of a limit and what came of it: `34.2M used, processes killed: 2`.
-fn notes(LimitUse { key, used, hits, .. }: &LimitUse) -> String {
+fn notes(LimitUse { key, used, hits, note, .. }: &LimitUse) -> String {
     let shown = |n: u64| match key.as_str() {
         "io.read" | "io.write" => format!("{} a second", units::size(n)),
         "io.read-iops" | "io.write-iops" => format!("{n} a second"),
@@ -105,7 +105,7 @@ fn notes(LimitUse { key, used, hits, .. }: &LimitUse) -> String {
         _ => "periods held back:",
     };
     let hits = hits.filter(|n| *n > 0).map(|n| format!("{happened} {n}"));
-    used.into_iter().chain(hits).collect::<Vec<_>>().join(", ")
+    used.into_iter().chain(hits).chain(note.clone()).collect::<Vec<_>>().join(", ")
 }
 
 /// `net0 (bridge): 10.77.0.2/16, fd00::2/64; 02:00:5e:10:00:01`.
@@ -148,6 +148,7 @@ mod tests {
             limit: limit.into(),
             used,
             hits,
+            note: (key == "cpu.shares").then(|| "kept by deficit".into()),
         };
         let shown = limits(&[
             of("cpu.shares", "300", None, None),
@@ -158,7 +159,7 @@ mod tests {
         ]);
         assert_eq!(
             shown,
-            "limits     cpu.shares    300\n           memory.limit  64M  1.00M used, processes killed: 2\n           \
+            "limits     cpu.shares    300  kept by deficit\n           memory.limit  64M  1.00M used, processes killed: 2\n           \
              tasks.max       8  8 used\n           root.quota    64M  5.00M used\n           \
              io.write      20M  19.0M a second, seconds at it: 7\n"
         );

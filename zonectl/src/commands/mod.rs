@@ -33,6 +33,7 @@ mod stat;
 mod uninstall;
 mod verify;
 mod version;
+mod whatif;
 
 use std::path::PathBuf;
 
@@ -103,6 +104,7 @@ verbs! {
     Create = create,
     Edit = edit,
     Set = set,
+    Whatif = whatif,
     Verify = verify,
     Export = export,
     Delete = delete,

@@ -24,10 +24,10 @@ use crate::{
                         times or until interrupted. CPU is measured by eBPF; CGROUP is the kernel's own figure beside it. \
                         WAIT is how many tasks waited for a CPU on average; P50 and P99 are how long half and 99 of 100 waits \
                         were at most, to the next power of two. With --json and an INTERVAL each report is one line. \
-                        SHARE is its part of the shares of all zones that run, CAP the most it may take of all CPUs; MEM is \
-                        memory in use with the page cache, OOM how many processes were killed for want of it; DISK and INODES \
+                        SHARE is its part of the shares of all zones that run, ENTITLED how many CPUs it gets when all of them \
+                        want all they may have, CAP the most it may take of all CPUs; MEM is memory in use with the page cache, OOM how many processes were killed for want of it; DISK and INODES \
                         are used of root.quota and root.inodes, for zones that have a quota. \
-                        On a narrow terminal columns are left out: INODES, WRITTEN and READ first, then EXECS, FORKS, \
+                        On a narrow terminal columns are left out: ENTITLED, INODES, WRITTEN and READ first, then EXECS, FORKS, \
                         PREEMPTED, VOLUNTARY, DISK, OOM, CAP, CGROUP, SHARE, P50, P99, WAIT, MEM, TASKS, STATE.\n\n\
                         Examples:\n  zonectl stat\n  zonectl stat web 1 10\n  zonectl stat --zone 1"
 )]
@@ -154,6 +154,7 @@ fn totals(stats: &[ZoneStat]) -> Table {
         ("CPU", 0),
         ("CGROUP", 8),
         ("SHARE", 7),
+        ("ENTITLED", 22),
         ("CAP", 9),
         ("VOLUNTARY", 14),
         ("PREEMPTED", 16),
@@ -185,6 +186,7 @@ fn totals(stats: &[ZoneStat]) -> Table {
             Field::new(units::cpu_time(cpu.usage_ns)),
             Field::maybe(cpu.cgroup_usage_ns.map(units::cpu_time)),
             share(stat.entitlement.as_ref()),
+            entitled(stat.entitlement.as_ref()),
             cap(stat.entitlement.as_ref()),
             Field::new(cpu.switches_voluntary.to_string()),
             Field::new(cpu.switches_preempted.to_string()),
@@ -214,6 +216,7 @@ fn changes(rates: &[Rates]) -> Table {
         ("%HOST", 8),
         ("CGROUP", 7),
         ("SHARE", 6),
+        ("ENTITLED", 22),
         ("CAP", 9),
         ("VOL/s", 10),
         ("PREEMPT/s", 11),
@@ -243,6 +246,7 @@ fn changes(rates: &[Rates]) -> Table {
             Field::new(format!("{:.1}", rate.host_percent)),
             Field::maybe(rate.cgroup_cores.map(|cores| format!("{cores:.3}"))),
             share(rate.entitlement.as_ref()),
+            entitled(rate.entitlement.as_ref()),
             cap(rate.entitlement.as_ref()),
             Field::new(format!("{:.0}", rate.voluntary_per_s)),
             Field::new(format!("{:.0}", rate.preempted_per_s)),
@@ -268,6 +272,11 @@ fn changes(rates: &[Rates]) -> Table {
 /// Its part of the shares of all zones that run.
 fn share(entitlement: Option<&Entitlement>) -> Field {
     Field::maybe(entitlement.map(|e| format!("{:.1}%", e.share_percent)))
+}
+
+/// CPUs it gets when all zones that run want all they may have.
+fn entitled(entitlement: Option<&Entitlement>) -> Field {
+    Field::maybe(entitlement.and_then(|e| e.cpus).map(|cpus| format!("{cpus:.3}")))
 }
 
 /// Most of all CPUs it may take.
@@ -326,8 +335,11 @@ mod tests {
     #[test]
     fn ebpf_and_cgroup_stand_side_by_side() {
         let text = totals(&[stat("global", None), stat("web", Some(State::Running))]).render(Look::default());
-        let web: Vec<_> = text.lines().nth(2).unwrap().split_whitespace().take(11).collect();
-        assert_eq!(web, ["web", "running", "2.500s", "2.501s", "-", "-", "0", "0", "0.000s", "16ms", "16ms"]);
+        let web: Vec<_> = text.lines().nth(2).unwrap().split_whitespace().take(12).collect();
+        assert_eq!(
+            web,
+            ["web", "running", "2.500s", "2.501s", "-", "-", "-", "0", "0", "0.000s", "16ms", "16ms"]
+        );
         assert!(text.lines().nth(1).unwrap().contains("2.500s       -"), "{text}");
     }
 

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     event::Event,
-    report::{Finding, Leftover, ZoneInfo},
+    report::{Finding, Leftover, Shift, ZoneInfo},
     session::ExecSpec,
     stat::ZoneStat,
     state::{State, Verb},
@@ -72,6 +72,15 @@ pub enum Method {
     /// Change single keys: dotted path to YAML value; an empty value takes the key away. Replies [`Reply::Done`].
     #[serde(rename = "io.zoned.Manager.Set")]
     Set {
+        /// Which.
+        zone: String,
+        /// What to what.
+        values: BTreeMap<String, String>,
+    },
+    /// What a change of a zone's `cpu` would make of what every zone that runs is entitled to. Checked as [`Method::Set`] checks it; nothing
+    /// is changed. Replies [`Reply::Shifts`].
+    #[serde(rename = "io.zoned.Manager.WhatIf")]
+    WhatIf {
         /// Which.
         zone: String,
         /// What to what.
@@ -254,6 +263,11 @@ pub enum Reply {
     Stats {
         /// The figures.
         stats: Vec<ZoneStat>,
+    },
+    /// See [`Method::WhatIf`].
+    Shifts {
+        /// Each zone, by name.
+        shifts: Vec<Shift>,
     },
     /// See [`Method::Doctor`].
     Findings {

@@ -6,6 +6,7 @@ use uuid::Uuid;
 use crate::{
     config::{Mac, NetMode, ZoneConfig},
     name::ZoneName,
+    stat::Entitlement,
     state::State,
 };
 
@@ -75,6 +76,21 @@ pub struct LimitUse {
     /// second that `cpu.cap` cut short, seconds at a cap of `io`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hits: Option<u64>,
+    /// What keeps it, and what that does now, where there is something to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// What a change does to what a zone is entitled to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Shift {
+    /// The zone.
+    pub zone: ZoneName,
+    /// Before the change; none if it does not run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Entitlement>,
+    /// After it.
+    pub after: Entitlement,
 }
 
 /// An interface of a zone.

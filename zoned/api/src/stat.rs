@@ -116,12 +116,19 @@ pub struct Entitlement {
     pub shares: u64,
     /// Its part of the shares of all zones that run, 0 to 100: what it gets when all of them are busy.
     pub share_percent: f64,
+    /// What it gets when all of them want all they may have, in CPUs: its part, without what others cannot use for their
+    /// caps and CPUs, and with what they leave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<f64>,
     /// Most CPUs, by its cap and the number of CPUs it may run on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cap: Option<f64>,
     /// The same as a part of all CPUs, 0 to 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cap_percent: Option<f64>,
+    /// What keeps shares on this host: `fss`, `deficit` or `shares`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_by: Option<String>,
 }
 
 /// CPU figures, from eBPF beside the kernel's own.

@@ -23,6 +23,7 @@ use zoned_api::{EventKind, State};
 
 use crate::{
     brand::Brands,
+    cpu,
     ebpf::{self, EbpfError},
     events::Journal,
     fault::whole,
@@ -120,6 +121,7 @@ pub fn run(options: Options) -> Result<(), StartError> {
     if empty {
         host.network.close();
         host.metering.unload();
+        cpu::unload(&options.run_dir);
         host.tree.remove_parents();
         bpffs::unmount(&options.run_dir);
     }
@@ -149,6 +151,7 @@ fn prepare(options: &Options) -> Result<Host, StartError> {
         disks: disks(&options.state_dir),
         store,
         metering: metering(&tree, options)?,
+        cpu: shares(options, &tree),
         tree,
         images,
         brands,
@@ -170,6 +173,14 @@ fn disks(state_dir: &Path) -> Vec<Disk> {
     all.sort();
     all.dedup();
     all
+}
+
+/// What keeps shares, chosen once zones have their controllers.
+fn shares(options: &Options, tree: &Tree) -> cpu::Choice {
+    cpu::prepare(&options.run_dir);
+    let choice = cpu::choose(&options.cpu_backend, tree);
+    tracing::info!("CPU shares are kept by {choice}");
+    choice
 }
 
 /// The zones' parent groups, and the programs that meter what is in them. Leaves neither behind if that fails and
@@ -264,7 +275,8 @@ async fn serve(options: &Options, host: Arc<Host>) -> Result<bool, StartError> {
     host.monitors.refill();
     tokio::spawn(metering::listen(host.clone()));
     tokio::spawn(network::watch(host.clone()));
-    tokio::spawn(limits::watch(host));
+    tokio::spawn(limits::watch(host.clone()));
+    let steering = tokio::spawn(cpu::steer(host.clone()));
     let starter = zones.clone();
     tokio::spawn(async move { autoboot(&starter).await });
     tokio::select! {
@@ -273,6 +285,11 @@ async fn serve(options: &Options, host: Arc<Host>) -> Result<bool, StartError> {
     }
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     serving.abort();
+    steering.abort();
+    // It may be at work on another thread.
+    let _ = steering.await;
+    // Nobody steers until the next daemon does.
+    host.limits.steer_none(&host);
     let _ = fs::remove_file(&socket);
     let left =
         zones.all().iter().filter(|z| z.run.is_some() || z.doing.is_some() || z.state == State::Down).count();

@@ -2,8 +2,9 @@
 
 use zoned_api::report::{Finding, Verdict};
 
-use super::{finding, read};
+use super::finding;
 use crate::{
+    cpu::{Backend, cgroup_mode},
     host::Host,
     platform::cgroup::{Beside, Enforced},
 };
@@ -11,6 +12,7 @@ use crate::{
 /// A finding for each limit of a configuration.
 pub(super) fn examine(host: &Host) -> Vec<Finding> {
     let mut found: Vec<_> = host.tree.enforceable(&host.disks).into_iter().map(of_key).collect();
+    found.push(backend(host));
     found.push(fairness());
     found.push(global(host.tree.beside()));
     found
@@ -48,22 +50,45 @@ fn of_key(Enforced { keys, how }: Enforced) -> Finding {
     }
 }
 
-/// Linux 7.3 weighs a group by its busy tasks too, unless it is told not to; says so only where debugfs is mounted.
+/// Linux 7.3 weighs a group by its busy tasks too, unless it is told not to.
 fn fairness() -> Finding {
     let subject = "fairness of shares";
-    match read("/sys/kernel/debug/sched/cgroup_mode") {
-        Some(mode) if !mode.contains("[smp]") && mode != "smp" => finding(
-            subject,
-            Verdict::Limited,
-            format!("the scheduler's cgroup_mode is {mode}"),
-            "a zone with more busy threads gets more than its shares; write smp to /sys/kernel/debug/sched/cgroup_mode",
-        ),
-        Some(mode) => finding(subject, Verdict::Good, mode, "shares hold whatever the number of threads"),
-        None => finding(
+    match cgroup_mode::current() {
+        Ok(None) => finding(
             subject,
             Verdict::Good,
-            "the scheduler has no cgroup_mode, or debugfs is not mounted",
-            "shares hold whatever the number of threads, where there is none",
+            "the scheduler has one way to weigh groups",
+            "shares hold whatever the number of threads",
+        ),
+        Ok(Some(mode)) if cgroup_mode::is_fair(&mode) => finding(
+            subject,
+            Verdict::Good,
+            format!("the scheduler's cgroup_mode is {mode}"),
+            "shares hold whatever the number of threads",
+        ),
+        Ok(Some(mode)) => finding(
+            subject,
+            Verdict::Limited,
+            format!("the scheduler's cgroup_mode is {mode}; somebody has changed it since zoned started"),
+            "a zone with more busy threads gets more than its shares; start zoned again, or write smp to \
+             sched/cgroup_mode of debugfs",
+        ),
+        Err(e) => finding(
+            subject,
+            Verdict::Limited,
+            format!("debugfs: {e}"),
+            "on Linux 7.3 and later a zone with more busy threads gets more than its shares, unless cgroup_mode is smp",
         ),
     }
+}
+
+/// What keeps shares, and why nothing better does.
+fn backend(host: &Host) -> Finding {
+    let verdict = match host.cpu.in_force {
+        Some(Backend::Fss | Backend::Deficit) => Verdict::Good,
+        Some(Backend::Shares) => Verdict::Limited,
+        None => Verdict::Missing,
+    };
+    let meaning = host.cpu.in_force.map_or("shares are not kept", Backend::meaning);
+    finding("CPU backend", verdict, host.cpu.to_string(), meaning)
 }

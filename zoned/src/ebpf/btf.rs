@@ -12,9 +12,11 @@ const PTR: u32 = 2;
 const ARRAY: u32 = 3;
 const STRUCT: u32 = 4;
 const UNION: u32 = 5;
+const ENUM: u32 = 6;
 const TYPEDEF: u32 = 8;
 const FUNC: u32 = 12;
 const FUNC_PROTO: u32 = 13;
+const ENUM64: u32 = 19;
 
 /// Longest chain of typedefs and qualifiers, and deepest nesting of anonymous members, that is followed.
 const DEPTH: usize = 32;
@@ -56,6 +58,15 @@ impl Type {
 /// Where a field is: bytes from the start of the structure, and its type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Field {
+    pub(super) offset: u32,
+    pub(super) type_id: u32,
+}
+
+/// A named member of a structure itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Member {
+    /// Which one it is, counted from 0.
+    pub(super) index: u32,
     pub(super) offset: u32,
     pub(super) type_id: u32,
 }
@@ -114,9 +125,20 @@ impl Btf {
 
     /// Id of a function.
     pub(super) fn function(&self, name: &str) -> Result<u32, BtfError> {
-        let is = |t: &Type| t.kind() == FUNC && self.string(t.name).is_ok_and(|own| own == name);
-        let id = self.types.iter().position(is);
-        id.map(|id| id as u32).ok_or_else(|| BtfError::NoType(format!("function {name}")))
+        let id = self.functions(&[name])?.remove(name);
+        id.ok_or_else(|| BtfError::NoType(format!("function {name}")))
+    }
+
+    /// Ids of those of the functions that there are, found in one go.
+    pub(super) fn functions<'n>(&self, names: &[&'n str]) -> Result<HashMap<&'n str, u32>, BtfError> {
+        let wanted: HashMap<&str, &'n str> = names.iter().map(|name| (*name, *name)).collect();
+        let mut found = HashMap::new();
+        for (id, t) in self.types.iter().enumerate().filter(|(_, t)| t.kind() == FUNC) {
+            if let Some(name) = wanted.get(self.string(t.name)?) {
+                found.insert(*name, id as u32);
+            }
+        }
+        Ok(found)
     }
 
     /// Id of the typedef that a program on this tracepoint is attached by.
@@ -158,13 +180,46 @@ impl Btf {
         Ok(None)
     }
 
+    /// A member of a structure by name.
+    pub(super) fn member(&self, structure: u32, name: &str) -> Result<Member, BtfError> {
+        let t = self.resolved(structure)?;
+        let bits = if t.info >> 31 == 1 { 0x00ff_ffff } else { u32::MAX };
+        for index in 0..t.count() {
+            let at = t.at + 12 + 12 * index;
+            if self.string(self.u32(at)?)? == name {
+                let (offset, type_id) = ((self.u32(at + 8)? & bits) / 8, self.u32(at + 4)?);
+                return Ok(Member { index: index as u32, offset, type_id });
+            }
+        }
+        Err(BtfError::NoField(self.string(t.name)?.into(), name.into()))
+    }
+
+    /// Values of enumerators, of whichever enumerations they are, found in one go. All of them must be there.
+    pub(super) fn enumerators(&self, names: &[&str]) -> Result<Vec<u64>, BtfError> {
+        let mut found = HashMap::new();
+        for t in self.types.iter().filter(|t| matches!(t.kind(), ENUM | ENUM64)) {
+            let each = if t.kind() == ENUM { 8 } else { 12 };
+            for at in (0..t.count()).map(|i| t.at + 12 + each * i) {
+                let name = self.string(self.u32(at)?)?;
+                if names.contains(&name) {
+                    let high = if t.kind() == ENUM { 0 } else { self.u32(at + 8)? };
+                    found.insert(name, u64::from(high) << 32 | u64::from(self.u32(at + 4)?));
+                }
+            }
+        }
+        let value = |name: &&str| {
+            found.get(name).copied().ok_or_else(|| BtfError::NoType(format!("enumerator {name}")))
+        };
+        names.iter().map(value).collect()
+    }
+
     /// Size of a value of that type, in bytes.
     pub(super) fn size(&self, type_id: u32) -> Result<usize, BtfError> {
         let t = self.resolved(type_id)?;
         match t.kind() {
             PTR => Ok(8),
             ARRAY => Ok(self.size(self.u32(t.at + 12)?)? * self.u32(t.at + 20)? as usize),
-            INT | STRUCT | UNION => Ok(t.size_or_type as usize),
+            INT | STRUCT | UNION | ENUM | ENUM64 => Ok(t.size_or_type as usize),
             _ => Err(BtfError::Malformed(t.at)),
         }
     }

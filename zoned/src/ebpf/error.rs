@@ -71,6 +71,12 @@ pub enum EbpfError {
         /// Why not.
         source: Box<ProgramError>,
     },
+    /// Operations of the kernel's could not be put in the place of its own.
+    #[error("eBPF object: cannot be registered")]
+    StructOps {
+        /// Why not.
+        source: Box<super::struct_ops::StructOpsError>,
+    },
     /// A map could not be read or written.
     #[error("eBPF map {name}: cannot {doing}")]
     Map {

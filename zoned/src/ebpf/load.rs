@@ -20,7 +20,7 @@ use zone_ebpf_abi::{Running, names};
 use super::{EbpfError, btf, pins::Pins};
 use crate::sys::bpf;
 
-const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+pub(super) const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
 /// Constants of the programs that differ between hosts and between generations.
 struct Constants {

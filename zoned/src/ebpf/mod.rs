@@ -19,10 +19,12 @@ mod clsact;
 mod error;
 mod events;
 mod figures;
+pub mod fss;
 mod load;
 mod object;
 mod pins;
 mod probe;
+mod struct_ops;
 #[cfg(test)]
 mod tests;
 mod traffic;
@@ -146,6 +148,14 @@ impl Kernel {
         })
     }
 
+    /// The fair-share scheduler: the one that works, or a new one.
+    ///
+    /// # Errors
+    /// What the kernel refused; then it schedules as it did before.
+    pub fn scheduler(&self, level: u32) -> Result<fss::Scheduler, EbpfError> {
+        fss::Scheduler::open(&Pins::open(&self.pins)?, level)
+    }
+
     /// Where everything is pinned.
     pub fn pins(&self) -> &Path {
         &self.pins
@@ -186,7 +196,14 @@ fn open_map<M>(pins: &Pins, name: &'static str, kind: fn(MapData) -> Map) -> Res
 where
     M: TryFrom<Map, Error = MapError>,
 {
-    let data = MapData::from_pin(pins.map(name)).map_err(EbpfError::map(name, "open its pin"))?;
+    open_pinned(&pins.map(name), name, kind)
+}
+
+fn open_pinned<M>(path: &Path, name: &'static str, kind: fn(MapData) -> Map) -> Result<M, EbpfError>
+where
+    M: TryFrom<Map, Error = MapError>,
+{
+    let data = MapData::from_pin(path).map_err(EbpfError::map(name, "open its pin"))?;
     M::try_from(kind(data)).map_err(EbpfError::map(name, "use it as it is pinned"))
 }
 

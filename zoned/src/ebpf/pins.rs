@@ -28,6 +28,7 @@ const MAPS: &str = "maps";
 const LAYOUT_PREFIX: &str = "layout-";
 const PROGRAMS_PREFIX: &str = "programs-";
 const LINKS: &str = "links";
+const SCHEDULER: &str = "fss";
 
 /// Programs that are pinned themselves.
 const PINNED: [&str; 5] =
@@ -93,6 +94,11 @@ impl Pins {
         self.root.join(LINKS)
     }
 
+    /// Where the scheduler is, whatever the layout.
+    pub(super) fn scheduler(&self) -> PathBuf {
+        self.root.join(SCHEDULER)
+    }
+
     /// Whether every map is there.
     pub(super) fn has_maps(&self) -> bool {
         names::MAPS.iter().all(|name| self.map(name).exists())
@@ -137,6 +143,7 @@ pub(super) fn remove_all(root: &Path) -> Result<(), EbpfError> {
         return Ok(());
     }
     children(root, LAYOUT_PREFIX)?.iter().try_for_each(|folder| remove(folder))?;
+    remove(&root.join(SCHEDULER))?;
     remove(&root.join(LINKS))?;
     match fs::remove_dir(root) {
         // The root of a mounted bpffs is busy; what others put here is theirs.
@@ -147,7 +154,7 @@ pub(super) fn remove_all(root: &Path) -> Result<(), EbpfError> {
     }
 }
 
-fn make(folder: &Path) -> Result<(), EbpfError> {
+pub(super) fn make(folder: &Path) -> Result<(), EbpfError> {
     match fs::DirBuilder::new().mode(0o700).create(folder) {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
             Err(EbpfError::pin(folder, "make the folder")(e))

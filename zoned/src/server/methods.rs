@@ -1,14 +1,14 @@
 //! What each method does. One place that says, for each, who knows the answer.
 
-use std::{os::fd::OwnedFd, sync::Arc};
+use std::{collections::BTreeMap, os::fd::OwnedFd, sync::Arc};
 
 use tokio::sync::mpsc;
 use uuid::Uuid;
-use zoned_api::{API_VERSION, ApiError, INTERFACE, Method, Reply, Verb, report::ZoneInfo};
+use zoned_api::{API_VERSION, ApiError, INTERFACE, Method, Reply, State, Verb, report::ZoneInfo};
 
 use super::{connection::Client, describe::describe, stream::Calls};
 use crate::{
-    audit, doctor,
+    audit, cpu, doctor,
     fault::failed,
     host::Host,
     monitor::protocol,
@@ -18,7 +18,7 @@ use crate::{
         limits::uses,
         online,
         request::{Answer, Arguments, What},
-        warnings,
+        warnings, weighed,
         zones::{Zones, infos},
     },
 };
@@ -87,6 +87,7 @@ impl Daemon {
                 self.ask(&zone, None, What::Edit { yaml, base }, client).await
             }
             Method::Set { zone, values } => self.ask(&zone, None, What::Set(values), client).await,
+            Method::WhatIf { zone, values } => plain(self.what_if(&zone, &values)?),
             Method::Do { zone, verb, uuid } => self.ask(&zone, uuid, plain_verb(verb)?, client).await,
             Method::Install { zone, from } => {
                 let arguments = Arguments { from, timeout: None };
@@ -139,6 +140,17 @@ impl Daemon {
     fn info(&self, zone: &str) -> Result<ZoneInfo, ApiError> {
         let status = self.zones.find(zone)?.status.borrow().clone();
         Ok(ZoneInfo { limits: uses(self.host(), &status), ..status.info(&self.zones.host) })
+    }
+
+    /// What a change of a zone's part of the CPUs would come to.
+    fn what_if(&self, zone: &str, values: &BTreeMap<String, String>) -> Result<Reply, ApiError> {
+        let status = self.zones.find(zone)?.status.borrow().clone();
+        let next = weighed(self.host(), &status, values)?;
+        let all = self.zones.all();
+        let running: Vec<_> =
+            all.iter().filter(|zone| zone.state == State::Running).map(|zone| &*zone.config).collect();
+        let shifts = cpu::what_if(&running, &status.config, &next, &self.host().tree.cpus());
+        Ok(Reply::Shifts { shifts })
     }
 
     /// A configuration with every default written out, and what there is to say of it.

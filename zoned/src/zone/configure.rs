@@ -3,6 +3,8 @@
 //! The whole of it is checked before anything is written. Limits of a running zone change at once; whatever else it was
 //! booted with stays, and a change takes effect with the next boot.
 
+use std::collections::BTreeMap;
+
 use uuid::Uuid;
 use zoned_api::{ApiError, State, ZoneConfig, config::Root};
 
@@ -58,6 +60,22 @@ pub(super) fn change(
             .or_else(|| (live && config != *status.config).then(|| "in force now".into()))
     };
     Ok((yaml, config, note))
+}
+
+/// The configuration that a change of a zone's part of the CPUs makes, checked as when it is made. Other keys are refused: they
+/// change nothing of what zones are entitled to.
+pub fn weighed(
+    host: &Host,
+    status: &Status,
+    values: &BTreeMap<String, String>,
+) -> Result<ZoneConfig, ApiError> {
+    if let Some(key) = values.keys().find(|key| *key != "cpu" && !key.starts_with("cpu.")) {
+        let why = format!("{key}: changes nothing of what zones are entitled to");
+        return Err(ApiError::invalid(why, Some("ask about cpu.shares, cpu.cap or cpu.cpus".into())));
+    }
+    let config = check(host, &ZoneConfig::set(&status.yaml, values)?)?;
+    fixed(status, &config)?;
+    Ok(config)
 }
 
 /// Writes a configuration, once all that it claims is the zone's.

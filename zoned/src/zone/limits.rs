@@ -7,6 +7,7 @@
 mod boot;
 mod caps;
 mod disks;
+mod steer;
 mod uses;
 
 use std::{
@@ -25,7 +26,7 @@ use zoned_api::{
 };
 
 use self::boot::Boot;
-pub use self::uses::{entitlement, uses};
+pub use self::uses::uses;
 use super::status::Status;
 use crate::{
     fault::whole,
@@ -78,7 +79,7 @@ impl Keeper {
         let limits = kept.changed.remove(&identity.uuid).unwrap_or_else(|| config.limits());
         let disks = disks::disks(host, config, own.map(|own| own.disk));
         host.tree.limit_new(&identity.tag(), &limits, &disks)?;
-        let mut boot = Boot::new(&host.tree, identity, disks, limits.io);
+        let mut boot = Boot::new(&host.tree, identity, &limits, disks);
         (boot.volume, boot.own) = (volume, own);
         kept.boots.insert(identity.uuid, boot);
         Ok(())
@@ -91,7 +92,7 @@ impl Keeper {
         if let Err(e) = host.tree.limit(&identity.tag(), &limits, &disks) {
             tracing::error!(zone = %identity.name, "not all of its limits are in force: {}", whole(&e));
         }
-        let mut boot = Boot::new(&host.tree, identity, disks, limits.io);
+        let mut boot = Boot::new(&host.tree, identity, &limits, disks);
         boot.own = own;
         self.lock().boots.insert(identity.uuid, boot);
         if let Dataset::Volume(file) = host.images.dataset(identity.uuid) {
@@ -134,7 +135,7 @@ impl Keeper {
             if let Some((tag, disks, dying)) = now {
                 let limits = if dying { uncapped(limits) } else { limits.clone() };
                 let written = write(&tag, &limits, &disks);
-                self.lock().boots.get_mut(&uuid).into_iter().for_each(|boot| boot.io = limits.io);
+                self.lock().boots.get_mut(&uuid).into_iter().for_each(|boot| boot.give(&limits));
                 return Some(written);
             }
         }

@@ -27,5 +27,5 @@ mod warnings;
 mod work;
 pub mod zones;
 
-pub use configure::check;
+pub use configure::{check, weighed};
 pub use warnings::warnings;

@@ -39,6 +39,11 @@ impl CpuSet {
         (!rest.is_empty()).then_some(Self(rest))
     }
 
+    /// The numbers.
+    pub fn numbers(&self) -> &BTreeSet<u32> {
+        &self.0
+    }
+
     /// How many.
     pub fn count(&self) -> usize {
         self.0.len()

@@ -106,6 +106,11 @@ impl Zone {
             .unwrap()
     }
 
+    /// Writes a file of the zone's cgroup.
+    pub(super) fn set(&self, file: &str, value: &str) {
+        fs::write(self.cgroup.join(file), value).unwrap();
+    }
+
     /// Takes this whole process into the zone.
     pub(super) fn enter(&self) {
         fs::write(self.cgroup.join("cgroup.procs"), "0").unwrap();

@@ -4,9 +4,11 @@
 #![expect(clippy::print_stdout, reason = "tests say what they measured, and why they were skipped")]
 
 mod accounting;
+mod congestion;
 mod cost;
 mod devices;
 mod events;
+mod fss;
 mod host;
 mod naming;
 mod takeover;

@@ -12,7 +12,8 @@ use zoned_api::config::{CpuSet, Limits, Size};
 use super::{
     Tree,
     controllers::{Controller, Sight, Version},
-    settings::{Disks, Setting, V1_PER_SHARE, Value, settings},
+    settings::{Disks, Setting, Value, settings},
+    weight::V1_PER_SHARE,
 };
 
 /// What can go wrong with a limit.
@@ -128,7 +129,7 @@ impl Tree {
         })
     }
 
-    fn write(&self, tag: &str, setting: &Setting) -> Result<(), LimitError> {
+    pub(super) fn write(&self, tag: &str, setting: &Setting) -> Result<(), LimitError> {
         let Setting { key, controller, file, value } = setting;
         let Some(folder) = self.folder(*controller, tag) else { return Ok(()) };
         let path = folder.join(file);

@@ -22,6 +22,7 @@ mod settings;
 mod together;
 mod unified;
 mod walk;
+mod weight;
 mod writeback;
 
 use std::{
@@ -159,7 +160,7 @@ impl Tree {
     pub fn prepare(&self, shares: u64) -> Result<(), CgroupError> {
         self.unified.prepare()?;
         self.known().prepare()?;
-        self.weigh(shares)
+        self.weigh_together(shares)
     }
 
     /// Removes the parent folders if they are empty.

@@ -2,10 +2,6 @@
 //!
 //! [`settings`] is the policy, as data, for both versions; it looks at nothing but what [`Sight`] shows of the host,
 //! and writes nothing.
-//!
-//! Shares are linear in both versions: weight is shares × 10 in version 1 (of 2..262144) and shares × 1 in version 2
-//! (of 1..10000), in the kernel's terms the same, so that 10:1 asked is 10:1 given. A group with `cpu.idle` weighs 3 of
-//! version 1's units, 0.3 of a share.
 
 mod io;
 
@@ -17,11 +13,9 @@ pub(super) use self::io::{RATES, Rate};
 use super::{
     controllers::{Controller, Sight, Version},
     limits::LimitError,
+    weight,
 };
 use crate::platform::disks::Disk;
-
-/// Weight of one share in version 1.
-pub(super) const V1_PER_SHARE: u64 = 10;
 
 /// Period of a cap in microseconds, the kernel's own.
 pub(super) const PERIOD_US: u64 = 100_000;
@@ -152,10 +146,7 @@ fn cpu<H: Sight>(draft: &mut Draft<'_, H>, limits: &Limits) -> Result<(), LimitE
         // A group that was idle takes no weight, and one that is no longer idle has the kernel's own.
         draft.put(key, controller, "cpu.idle", (shares == 0).then(|| "1".into()), "0");
         if shares > 0 {
-            let (file, weight) = match version {
-                Version::One => ("cpu.shares", shares * V1_PER_SHARE),
-                Version::Two => ("cpu.weight", shares),
-            };
+            let (file, weight) = weight::weight(version, shares, 1.0);
             draft.put(key, controller, file, Some(weight.to_string()), "");
         } else if !draft.host.has(controller, "cpu.idle") {
             let why = "this kernel knows no group that runs only when nobody else wants the CPU (cpu.idle)";

@@ -33,7 +33,7 @@ pub struct Beside {
 
 impl Tree {
     /// Gives all zones together so many shares.
-    pub(super) fn weigh(&self, shares: u64) -> Result<(), CgroupError> {
+    pub(super) fn weigh_together(&self, shares: u64) -> Result<(), CgroupError> {
         let Some((version, parent)) = self.version(Controller::Cpu).zip(self.folder(Controller::Cpu, ""))
         else {
             return match shares {

@@ -5,6 +5,7 @@
 //! reads the rest as zeros.
 
 mod map;
+pub mod struct_ops;
 
 use std::{
     ffi::CString,

@@ -5,9 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use zoned_api::{EventKind, ZoneName, config::Io};
+use zoned_api::{
+    EventKind, ZoneName,
+    config::{Cpu, Io, Limits},
+};
 
-use super::{caps::Rates, disks::Own};
+use super::{caps::Rates, disks::Own, steer::Steered};
+
 use crate::{
     host::Host,
     plan::Identity,
@@ -29,6 +33,10 @@ pub(super) struct Boot {
     pub(super) writing: Arc<Mutex<()>>,
     name: ZoneName,
     counters: Counters,
+    /// What it is given of the CPUs.
+    pub(super) cpu: Cpu,
+    /// What it was made to weigh instead of its shares.
+    pub(super) steered: Option<Steered>,
     /// What it writes to, where that has a quota.
     pub(super) volume: Option<Volume>,
     /// The device of that.
@@ -51,7 +59,7 @@ pub(super) struct Boot {
 
 impl Boot {
     /// Begins to watch. What it has run into already was told by whoever saw it.
-    pub(super) fn new(tree: &Tree, identity: &Identity, disks: Disks, io: Io) -> Self {
+    pub(super) fn new(tree: &Tree, identity: &Identity, limits: &Limits, disks: Disks) -> Self {
         let tag = identity.tag();
         let counters = tree.counters(&tag);
         let hits = counters.read();
@@ -60,10 +68,12 @@ impl Boot {
             writing: Arc::default(),
             name: identity.name.clone(),
             counters,
+            cpu: limits.cpu.clone(),
+            steered: None,
             volume: None,
             own: None,
             disks,
-            io,
+            io: limits.io,
             dying: false,
             rates: Rates::default(),
             full: [0; 2],
@@ -72,6 +82,11 @@ impl Boot {
             disk: Default::default(),
             caps: Default::default(),
         }
+    }
+
+    /// It was given this, and weighs its shares.
+    pub(super) fn give(&mut self, limits: &Limits) {
+        (self.cpu, self.steered, self.io) = (limits.cpu.clone(), None, limits.io);
     }
 
     /// How full its volume is, where it has one.

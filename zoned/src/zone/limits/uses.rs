@@ -1,12 +1,11 @@
-//! What is in force of a zone's limits, what it takes of them, and what it is entitled to.
+//! What is in force of a zone's limits, and what it takes of them.
 
 use zoned_api::{
-    ZoneConfig,
     config::{Limits, Size},
     report::LimitUse,
-    stat::Entitlement,
 };
 
+use super::steer::Steered;
 use crate::{
     host::Host,
     platform::cgroup::{CAPS, caps},
@@ -24,7 +23,7 @@ pub fn uses(host: &Host, status: &Status) -> Vec<LimitUse> {
     let rates = host.limits.seen(&status.uuid(), |boot| boot.rates.now.into_iter().zip(boot.rates.held));
     let capped = CAPS.iter().zip(caps(&io)).zip(rates.into_iter().flatten());
     let row = |key: &str, limit: Option<String>, used: Option<u64>, hits: Option<u64>| {
-        Some(LimitUse { key: key.into(), limit: limit?, used, hits })
+        Some(LimitUse { key: key.into(), limit: limit?, used, hits, note: None })
     };
     let text = |value: Option<u64>| value.map(|n| n.to_string());
     let capped = capped.map(|((key, cap), (now, held))| {
@@ -32,7 +31,7 @@ pub fn uses(host: &Host, status: &Status) -> Vec<LimitUse> {
         row(key, cap, Some(now), Some(held))
     });
     [
-        row("cpu.shares", text(cpu.shares), None, None),
+        shares(host, status, &tag, cpu.shares),
         row("cpu.cap", cpu.cap.map(|cap| cap.to_string()), None, taken.throttled),
         row("cpu.cpus", cpu.cpus.map(|cpus| cpus.to_string()), None, None),
         row("memory.limit", memory.limit.map(|s| s.to_string()), taken.memory, taken.oom_kills),
@@ -49,32 +48,21 @@ pub fn uses(host: &Host, status: &Status) -> Vec<LimitUse> {
     .collect()
 }
 
-/// What a zone is entitled to among zones that have `total` shares together, on a host of so many CPUs.
-pub fn entitlement(config: &ZoneConfig, total: u64, cpus: usize) -> Entitlement {
-    let shares = config.cpu.counted_shares();
-    let own = config.cpu.cpus.as_ref().map(|set| set.count() as f64);
-    let cap = config.cpu.cap.into_iter().chain(own).reduce(f64::min);
-    Entitlement {
-        shares,
-        share_percent: if shares == 0 { 0.0 } else { 100.0 * shares as f64 / total.max(shares) as f64 },
-        cap,
-        cap_percent: cap.map(|cap| (100.0 * cap / cpus.max(1) as f64).min(100.0)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn entitlement_is_a_share_of_those_who_run_and_the_lesser_of_cap_and_cpus() {
-        let of = |keys: &str, total, cpus| {
-            entitlement(&ZoneConfig::parse(&format!("zone: a\ncpu: {{ {keys} }}")).unwrap(), total, cpus)
-        };
-        let one = of("shares: 300, cap: 1.5, cpus: 0", 400, 2);
-        assert_eq!((one.share_percent, one.cap, one.cap_percent), (75.0, Some(1.0), Some(50.0)));
-        let idle = of("shares: 0", 0, 2);
-        assert_eq!((idle.share_percent, idle.cap, idle.cap_percent), (0.0, None, None));
-        assert_eq!(of("cap: 8", 100, 2).cap_percent, Some(100.0));
-    }
+/// Shares, as they were given: what the group weighs is them, or what they are steered to.
+fn shares(host: &Host, status: &Status, tag: &str, by_weight: Option<u64>) -> Option<LimitUse> {
+    let steered = host.limits.steered(&status.uuid()).filter(|s| Some(s.weight) == host.tree.weight(tag));
+    let backend = host.cpu.in_force.map(|backend| match &steered {
+        Some(Steered { factor, .. }) => {
+            format!("kept by {backend}, which has it weigh {:.1} % of them", factor * 100.0)
+        }
+        None => format!("kept by {backend}"),
+    });
+    let shares = steered.map_or(by_weight, |steered| Some(steered.shares))?;
+    Some(LimitUse {
+        key: "cpu.shares".into(),
+        limit: shares.to_string(),
+        used: None,
+        hits: None,
+        note: backend,
+    })
 }

@@ -1,0 +1,124 @@
+//! Zones with work in them, and a daemon that keeps their shares by one backend or another.
+
+use super::{
+    cases::{Case, Work},
+    sample::Meter,
+};
+use crate::{
+    bench::load::{Session, boot, group},
+    daemon::Daemon,
+};
+use anyhow::{Context as _, Result, ensure};
+use fairness::Cpus;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+pub(crate) struct Stage {
+    daemon: Daemon,
+    backend: String,
+    groups: Vec<PathBuf>,
+    cpus: Cpus,
+}
+
+impl Stage {
+    /// Boots so many zones, by the first of these backends. Every one must work here.
+    pub(crate) fn new(binaries: &Path, backends: &[String], zones: usize) -> Result<Self> {
+        let backend = backends.first().context("--backends: none")?.clone();
+        let daemon = Daemon::start_with(binaries, "bench", options(&backend))?;
+        let mut stage = Self { daemon, backend, groups: Vec::new(), cpus: online()? };
+        for number in 0..zones {
+            boot(&stage.daemon, binaries, &name(number))?;
+            stage.groups.push(group(&stage.daemon, &name(number))?);
+        }
+        for backend in backends.iter().rev() {
+            stage.keep_by(backend)?;
+        }
+        Ok(stage)
+    }
+
+    /// Has shares kept by a backend: by another daemon, which finds the zones as they are.
+    pub(crate) fn keep_by(&mut self, backend: &str) -> Result<()> {
+        if self.backend != backend {
+            self.daemon.kill_zoned()?;
+            self.daemon.restart_with(options(backend))?;
+            self.backend = backend.to_owned();
+        }
+        let answer = self.daemon.json(&["stat", &name(0)])?;
+        let by = answer["stats"][0]["entitlement"]["kept_by"].as_str().unwrap_or("nothing");
+        ensure!(
+            by == backend,
+            "shares are kept by {by} here: `zonectl doctor` says why {backend} does not work"
+        );
+        Ok(())
+    }
+
+    pub(crate) fn give(&self, shares: impl Iterator<Item = u64>) -> Result<()> {
+        for (number, shares) in shares.enumerate() {
+            self.daemon.ask(&["--quiet", "set", &name(number), &format!("cpu.shares={shares}")])?;
+        }
+        Ok(())
+    }
+
+    /// Starts the work of a case.
+    pub(crate) fn work(&self, case: &Case) -> Result<Working> {
+        let mut working = Working { sessions: Vec::new() };
+        for (number, zone) in case.zones.iter().enumerate() {
+            let session = match zone.work {
+                Work::Busy(threads) => {
+                    Session::start(&self.daemon, &name(number), &["busy", &threads.to_string()])
+                }
+                Work::Sleeper => Session::start(&self.daemon, &name(number), &["sleeper"]),
+            };
+            working.sessions.push(session?);
+        }
+        Ok(working)
+    }
+
+    pub(crate) fn meter(&self, zones: usize) -> Result<Meter> {
+        Ok(Meter(self.groups.get(..zones).context("fewer zones than the case has")?.to_vec()))
+    }
+
+    pub(crate) fn cpus(&self) -> &Cpus {
+        &self.cpus
+    }
+}
+
+fn options(backend: &str) -> Vec<String> {
+    vec!["--cpu-backend".into(), backend.into()]
+}
+
+fn name(number: usize) -> String {
+    format!("z{}", number + 1)
+}
+
+fn online() -> Result<Cpus> {
+    let text = fs::read_to_string("/sys/devices/system/cpu/online")?;
+    let mut cpus = Cpus::new();
+    for part in text.trim().split(',') {
+        let (from, to) = part.split_once('-').unwrap_or((part, part));
+        cpus.extend(from.parse::<u32>()?..=to.parse::<u32>()?);
+    }
+    Ok(cpus)
+}
+
+/// The work of a case.
+pub(crate) struct Working {
+    sessions: Vec<Session>,
+}
+
+impl Working {
+    /// Ends it; what the sleeper said, if there was one.
+    pub(crate) fn end(self) -> Result<Option<[f64; 2]>> {
+        let mut late = None;
+        for session in self.sessions {
+            let said = session.end()?;
+            let numbers: Vec<f64> = said.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+            if let [half, most] = numbers.as_slice() {
+                late = Some([*half, *most]);
+            }
+        }
+        Ok(late)
+    }
+}

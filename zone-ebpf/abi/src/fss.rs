@@ -1,0 +1,240 @@
+//! The fair-share scheduler: what it keeps of zones, tasks and CPUs, and the arithmetic of its virtual time.
+//!
+//! Start-time fair queueing (Goyal, Vin, Cheng 1996) with zones as flows and slices of CPU as packets. A zone's virtual
+//! time is the service it has had, each nanosecond worth `VIRTUAL / weight`; who has the least of it is served next. The
+//! system's virtual time is the start of the service that was begun last.
+
+/// What one nanosecond counts for a zone of weight 1.
+pub const VIRTUAL: u64 = 1024;
+
+/// Weight of a zone, or of the host, that nobody gave one.
+pub const DEFAULT_WEIGHT: u32 = 100;
+
+/// Highest number of a CPU, and one.
+pub const MAX_CPUS: u32 = 1024;
+
+/// Groups whose weight and cap are known.
+pub const MAX_GROUPS: u32 = 65_536;
+
+/// A zone as the scheduler knows it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FssZone {
+    /// [`crate::Slot::generation`] that the rest is of.
+    pub generation: u32,
+    /// Its shares; 0: served only when nobody else wants the CPU.
+    pub weight: u32,
+    /// Virtual time: service it has had or been promised.
+    pub virtual_ns: u64,
+    /// Tasks that wait in its queue.
+    pub queued: u32,
+    /// Tasks that wait in the queue of the one CPU or the few that they may use.
+    pub bound: u32,
+    /// Tasks that run.
+    pub running: u32,
+    /// 1 while it has used up its cap.
+    pub throttled: u32,
+    /// CPU time it may take in 1024 ns; 0: no cap.
+    pub cap: u64,
+    /// CPU time it may take at once under its cap, nanoseconds.
+    pub burst_ns: u64,
+    /// CPU time it may take still, nanoseconds. Below zero where a slice was longer.
+    pub budget_ns: i64,
+    /// Until when the budget has been filled up, by the monotonic clock.
+    pub filled_ns: u64,
+    /// When one of its tasks was last taken from its queue, by the monotonic clock.
+    pub served_ns: u64,
+    /// Least virtual time of the tasks that were last served.
+    pub task_virtual_ns: u64,
+    /// CPU time it has had from this scheduler, nanoseconds.
+    pub usage_ns: u64,
+    /// Times it was throttled.
+    pub throttles: u64,
+    /// Tasks that were run out of turn, so that none waits for ever.
+    pub rescues: u64,
+}
+
+/// A task as the scheduler knows it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FssTask {
+    /// Id of the cgroup that `slot` was found by.
+    pub cgroup_id: u64,
+    /// [`crate::Identity`] of its zone.
+    pub slot: u32,
+    /// As above.
+    pub generation: u32,
+    /// Virtual time inside of its zone.
+    pub virtual_ns: u64,
+    /// Its `se.sum_exec_runtime` when it was given the CPU.
+    pub since_ns: u64,
+    /// Virtual time that its zone was charged for this turn in advance.
+    pub promised: u64,
+    /// 1 + slot of the zone in whose queue it waits; 0 if in none.
+    pub queued_in: u32,
+    /// The same for the queue of a CPU.
+    pub bound_in: u32,
+    /// 1 + slot of the zone that it runs for; 0 if it does not.
+    pub runs_for: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// What runs on a CPU.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FssCpu {
+    /// 1 + slot of the zone; 0 for nothing.
+    pub runs: u32,
+    /// Not 0 if the next one is run out of turn: 1 until the next tick, 2 to be preempted at once.
+    pub rescue: u32,
+    /// Virtual time of the task in its zone when it was given the CPU.
+    pub task_virtual_ns: u64,
+}
+
+/// What the kernel says of a cgroup.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FssGroup {
+    /// `cpu.weight`; 0 under `cpu.idle`.
+    pub weight: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// [`FssZone::cap`].
+    pub cap: u64,
+    /// [`FssZone::burst_ns`].
+    pub burst_ns: u64,
+}
+
+/// Which zone is to be served next: a tournament of all slots. Nodes are numbered as in a heap, the root is 1; a leaf is a
+/// slot.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct FssTree {
+    /// Of each slot: [`key`], or [`NOBODY`].
+    pub keys: [u64; crate::MAX_SLOTS as usize],
+    /// Of each inner node the slot below it that is to be served first.
+    pub winners: [u32; crate::MAX_SLOTS as usize],
+}
+
+/// What the scheduler said when it ended.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct FssExit {
+    /// `enum scx_exit_kind`; 0: it has not ended.
+    pub kind: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// Code that came with it.
+    pub code: i64,
+    /// Why, in the kernel's words.
+    pub reason: [u8; 64],
+    /// In more words.
+    pub message: [u8; 256],
+}
+
+// SAFETY: repr(C), integers only, no padding; every bit pattern is a value.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for FssZone {}
+// SAFETY: as above.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for FssExit {}
+
+/// Key of a slot that has nothing to run, after all others.
+pub const NOBODY: u64 = u64::MAX;
+
+/// Bit of a key: comes after all that have it not.
+const IDLE: u64 = 1 << 63;
+
+/// What zones are served by, the least first: those without shares after all others.
+#[inline(always)]
+pub const fn key(virtual_ns: u64, weight: u32) -> u64 {
+    let time = virtual_ns & (IDLE - 1);
+    // One of the last class never looks like nobody.
+    if weight == 0 { IDLE | time & !1 } else { time }
+}
+
+/// Whether the first key is served before the second. Virtual time may wrap around: what matters is which is less than half
+/// the circle ahead.
+#[inline(always)]
+pub const fn before(a: u64, b: u64) -> bool {
+    if b == NOBODY || a == NOBODY {
+        return a != NOBODY && b == NOBODY;
+    }
+    if (a ^ b) & IDLE != 0 {
+        return a & IDLE == 0;
+    }
+    (((a << 1).wrapping_sub(b << 1)) as i64) < 0
+}
+
+/// Whether a key is of a zone without shares.
+#[inline(always)]
+pub const fn is_idle(key: u64) -> bool {
+    key & IDLE != 0
+}
+
+/// The later of two virtual times.
+#[inline(always)]
+pub const fn later(a: u64, b: u64) -> u64 {
+    if (a.wrapping_sub(b) as i64) < 0 { b } else { a }
+}
+
+/// Virtual time of so many nanoseconds of service.
+#[inline(always)]
+pub const fn weighted(ns: u64, weight: u32) -> u64 {
+    let weight = if weight == 0 { 1 } else { weight as u64 };
+    // The compiler cannot know that this is no division by zero, and would call for a panic.
+    // SAFETY: it was made 1 just now.
+    unsafe { core::hint::assert_unchecked(weight != 0) };
+    ns.wrapping_mul(VIRTUAL) / weight
+}
+
+/// Budget of a capped zone after so many nanoseconds more.
+#[inline(always)]
+pub const fn filled(budget_ns: i64, elapsed_ns: u64, cap: u64, burst_ns: u64) -> i64 {
+    // After a minute it is full whatever the cap; the product does not overflow.
+    let elapsed = if elapsed_ns > 60_000_000_000 { 60_000_000_000 } else { elapsed_ns };
+    let budget = budget_ns + (elapsed * cap >> 10) as i64;
+    if budget > burst_ns as i64 { burst_ns as i64 } else { budget }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_least_is_first_also_where_time_wraps() {
+        assert!(before(key(1, 100), key(2, 100)));
+        assert!(!before(key(2, 100), key(2, 100)));
+        assert!(before(key(u64::MAX >> 1, 1), key(5, 1)), "5 comes after the wrap");
+        assert!(!before(key(5, 1), key(u64::MAX >> 1, 1)));
+    }
+
+    #[test]
+    fn those_without_shares_are_last_and_nobody_is_after_them() {
+        assert!(before(key(u64::MAX / 4, 1), key(0, 0)));
+        assert!(before(key(u64::MAX, 0), NOBODY) && !before(NOBODY, key(u64::MAX, 0)));
+        assert!(before(key(7, 1), NOBODY) && !before(NOBODY, NOBODY));
+        assert!(is_idle(key(9, 0)) && !is_idle(key(9, 1)));
+    }
+
+    #[test]
+    fn service_counts_by_weight() {
+        assert_eq!(weighted(1_000, 1), 1_000 * VIRTUAL);
+        assert_eq!(weighted(4_000, 400), weighted(1_000, 100));
+        assert_eq!(weighted(1_000, 0), 1_000 * VIRTUAL, "no shares are no division by zero");
+        assert_eq!(later(3, u64::MAX - 3), 3, "after the wrap");
+    }
+
+    #[test]
+    fn a_budget_fills_at_its_rate_up_to_its_burst() {
+        let half = 512;
+        assert_eq!(filled(0, 1_000_000, half, 10_000_000), 500_000);
+        assert_eq!(
+            filled(-200_000, 1_000_000, half, 10_000_000),
+            300_000,
+            "what was overdrawn is paid first"
+        );
+        assert_eq!(filled(0, u64::MAX, half, 10_000_000), 10_000_000);
+    }
+}

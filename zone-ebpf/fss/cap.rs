@@ -1,0 +1,198 @@
+//! Caps, and that nobody waits for ever.
+//!
+//! A capped zone has a budget of CPU time that fills at the rate of its cap. With nothing left it is throttled: out of the
+//! tree until there is some again. A timer looks after that, since a machine of throttled zones alone may have no CPU that
+//! is awake. The kernel takes a scheduler away that lets a task wait for too long: what is not served, for want of a budget
+//! or of shares, is run out of turn once in a while, for no longer than it takes to preempt it.
+
+use aya_ebpf::{
+    bindings::bpf_timer,
+    btf_maps::Array,
+    cty::c_void,
+    helpers::{bpf_loop, bpf_timer_init, bpf_timer_set_callback, bpf_timer_start},
+    macros::btf_map,
+};
+use zone_ebpf_abi::{
+    MAX_SLOTS,
+    fss::{FssTask, NOBODY, filled, weighted},
+};
+
+use crate::{
+    atomic,
+    kernel::{self, Task},
+    tree::Tree,
+    zone::Zone,
+};
+
+/// How often budgets are looked at, nanoseconds.
+const TICK: u64 = 4_000_000;
+/// A zone that has not been served for this long is rescued, nanoseconds: what it runs for until the next tick is less than
+/// 0.5 % of a CPU.
+const PATIENCE: u64 = 1_000_000_000;
+/// Within how many nanoseconds every task of such a zone is to have run. The kernel waits for 30 s.
+const ROUND: u64 = 10_000_000_000;
+
+#[repr(C)]
+struct Clock {
+    timer: bpf_timer,
+}
+
+#[btf_map(name = "fss_clock")]
+static CLOCK: Array<Clock, 1> = Array::new();
+
+/// 1 + slot of a zone that is to be rescued; 0 for none.
+#[btf_map(name = "fss_rescue")]
+static RESCUE: Array<u32, 1> = Array::new();
+
+/// Begins to look after budgets. -EINVAL and the like as the kernel has them.
+#[inline(always)]
+pub(crate) fn start() -> i32 {
+    let Some(clock) = CLOCK.get_ptr_mut(0) else { return -1 };
+    /// `CLOCK_MONOTONIC`.
+    const MONOTONIC: u64 = 1;
+    // SAFETY: the timer is of a map value, and of that map.
+    unsafe {
+        let timer = &raw mut (*clock).timer;
+        let map = (&raw const CLOCK).cast_mut().cast();
+        let made = bpf_timer_init(timer, map, MONOTONIC);
+        if made != 0 {
+            return made as i32;
+        }
+        let told = bpf_timer_set_callback(timer, tick as *mut c_void);
+        if told != 0 {
+            return told as i32;
+        }
+        bpf_timer_start(timer, TICK, 0) as i32
+    }
+}
+
+/// Called by the timer.
+#[unsafe(no_mangle)]
+extern "C" fn tick(_map: *mut c_void, _key: *mut u32, clock: *mut Clock) -> i32 {
+    // SAFETY: the function is one that the helper can call; it is the timer that called this one.
+    unsafe {
+        bpf_loop(MAX_SLOTS, look_after as *mut c_void, core::ptr::null_mut(), 0);
+        bpf_timer_start(&raw mut (*clock).timer, TICK, 0);
+    }
+    0
+}
+
+/// Called for each slot; 0 to go on.
+#[unsafe(no_mangle)]
+extern "C" fn look_after(slot: u32, _: *mut c_void) -> i64 {
+    look(slot);
+    0
+}
+
+#[inline(always)]
+fn look(slot: u32) -> Option<()> {
+    let zone = Zone::of_slot(slot)?;
+    if zone.queued() == 0 && zone.throttled() == 0 {
+        return None;
+    }
+    let now = kernel::now();
+    if zone.throttled() != 0 {
+        fill(zone, now);
+        if zone.budget_ns() > 0 {
+            release(zone);
+        }
+    }
+    let waited = now.wrapping_sub(zone.served_ns());
+    let each = ROUND / (u64::from(zone.queued()) + 1);
+    let due = if each < PATIENCE { each } else { PATIENCE };
+    if waited > due
+        && (waited as i64) > 0
+        && let Some(rescue) = RESCUE.get_ptr_mut(0)
+    {
+        atomic::swap32(rescue, slot + 1);
+    }
+    Some(())
+}
+
+/// Whether a zone has so many tasks that each one's turn must be as short as can be.
+#[inline(always)]
+pub(crate) fn is_crowded(zone: Zone) -> bool {
+    u64::from(zone.queued()) >= ROUND / PATIENCE
+}
+
+/// A zone that is to be served out of turn now.
+#[inline(always)]
+pub(crate) fn to_rescue() -> Option<u32> {
+    let rescue = RESCUE.get_ptr_mut(0)?;
+    // SAFETY: of a map value.
+    if unsafe { rescue.read_volatile() } == 0 {
+        return None;
+    }
+    match atomic::swap32(rescue, 0) {
+        0 => None,
+        slot => Some(slot - 1),
+    }
+}
+
+#[inline(always)]
+fn fill(zone: Zone, now: u64) {
+    let since = zone.filled_ns();
+    let elapsed = now.wrapping_sub(since);
+    // SAFETY: of a map value.
+    unsafe {
+        if (elapsed as i64) > 0 && atomic::replace(&raw mut (*zone.at).filled_ns, since, now) {
+            let budget = zone.budget_ns();
+            let more = filled(budget, elapsed, zone.cap(), zone.burst_ns()).wrapping_sub(budget);
+            atomic::add((&raw mut (*zone.at).budget_ns).cast(), more as u64);
+        }
+    }
+}
+
+/// A zone has had that much of its budget.
+#[inline(always)]
+pub(crate) fn charge(zone: Zone, ns: u64) {
+    // SAFETY: of a map value.
+    unsafe { atomic::add((&raw mut (*zone.at).budget_ns).cast(), ns.wrapping_neg()) };
+    fill(zone, kernel::now());
+    if zone.budget_ns() <= 0 && zone.throttled() == 0 {
+        // SAFETY: as above.
+        unsafe {
+            atomic::swap32(&raw mut (*zone.at).throttled, 1);
+            atomic::add(&raw mut (*zone.at).throttles, 1);
+        }
+    }
+}
+
+/// Charges the zone of a task that is about to go on with what it has had so far.
+#[inline(always)]
+pub(crate) fn settle(zone: Zone, task: Task, kept: &mut FssTask) {
+    let now_ns = task.exec_ns();
+    let had = now_ns.wrapping_sub(kept.since_ns);
+    kept.since_ns = now_ns;
+    kept.virtual_ns = kept.virtual_ns.wrapping_add(weighted(had, task.weight()));
+    zone.advance_tasks(kept.virtual_ns);
+    zone.charge(had, kept.promised);
+    kept.promised = 0;
+}
+
+#[inline(always)]
+fn release(zone: Zone) {
+    // SAFETY: of a map value.
+    unsafe { atomic::swap32(&raw mut (*zone.at).throttled, 0) };
+    if let Some(tree) = Tree::get() {
+        zone.refresh(tree);
+        if tree.key(zone.slot) != NOBODY || zone.bound() != 0 {
+            kernel::kick_any_idle();
+        }
+    }
+}
+
+/// A zone's cap is another now.
+#[inline(always)]
+pub(crate) fn set(zone: Zone, cap: u64, burst_ns: u64) {
+    // SAFETY: of a map value.
+    unsafe {
+        (&raw mut (*zone.at).cap).write_volatile(cap);
+        (&raw mut (*zone.at).burst_ns).write_volatile(burst_ns);
+        (&raw mut (*zone.at).budget_ns).write_volatile(burst_ns as i64);
+        (&raw mut (*zone.at).filled_ns).write_volatile(kernel::now());
+    }
+    if zone.throttled() != 0 {
+        release(zone);
+    }
+}

@@ -1,0 +1,133 @@
+//! A task is ready to run: where it waits.
+
+use zone_ebpf_abi::fss::{before, is_idle, later, weighted};
+
+use crate::{
+    kernel::{self, Task, argument},
+    run, task,
+    tree::Tree,
+    zone::{self, Zone},
+};
+
+/// Queues of CPUs are numbered from here on; those of zones by their slots.
+pub(crate) const CPU_QUEUE: u64 = 1 << 20;
+
+/// By how much less a zone must have had before it takes the CPU from another in the midst of a slice: a quarter of one.
+const MARGIN: u64 = zone::SLICE / 4;
+
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "struct_ops/select_cpu")]
+extern "C" fn fss_select_cpu(ctx: *const u64) -> i32 {
+    let woken = Task::argument(ctx, 0);
+    let (cpu, idle) = woken.select_cpu(argument(ctx, 1) as i32, argument(ctx, 2));
+    if idle {
+        run_at_once(woken);
+    }
+    cpu
+}
+
+/// On a CPU that has nothing to do.
+#[inline(always)]
+fn run_at_once(woken: Task) -> Option<()> {
+    let kept = task::of(woken)?;
+    let zone = task::zone(woken, kept)?;
+    if zone.throttled() == 0 {
+        zone.want();
+        woken.insert(kernel::local(), zone::slice(), 0);
+    }
+    Some(())
+}
+
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "struct_ops/enqueue")]
+extern "C" fn fss_enqueue(ctx: *const u64) -> i32 {
+    let (ready, flags) = (Task::argument(ctx, 0), argument(ctx, 1));
+    if ready.serves_its_cpu() {
+        ready.insert(kernel::local(), kernel::default_slice(), flags | kernel::preempt());
+    } else if wait(ready, flags).is_none() {
+        // Nothing could be kept of it, for want of memory.
+        ready.insert(kernel::local(), zone::slice(), flags);
+    }
+    0
+}
+
+#[inline(always)]
+fn wait(ready: Task, flags: u64) -> Option<()> {
+    let kept = task::of(ready)?;
+    let zone = task::zone(ready, kept)?;
+    let tree = Tree::get()?;
+    zone.want();
+    // One that slept does not come with a claim on what the others had meanwhile.
+    let least = zone.task_virtual_ns().wrapping_sub(weighted(zone::SLICE, ready.weight()));
+    kept.virtual_ns = later(kept.virtual_ns, least);
+    leave_queue(kept, tree);
+    let cpu = ready.cpu();
+    if ready.is_bound() {
+        kept.bound_in = zone.slot + 1;
+        zone.count_bound(true);
+        ready.insert_by(CPU_QUEUE + cpu as u64, zone::slice(), zone.rank(), flags);
+    } else {
+        kept.queued_in = zone.slot + 1;
+        zone.count_queued(true);
+        zone.refresh(tree);
+        ready.insert_by(u64::from(zone.slot), zone::slice(), kept.virtual_ns, flags);
+    }
+    if zone.throttled() != 0 {
+        return Some(());
+    }
+    let idle = ready.pick_idle();
+    if idle >= 0 {
+        kernel::kick(idle, kernel::kick_idle());
+    } else if flags & kernel::wakeup() != 0 && goes_first(zone, kept.virtual_ns, cpu).is_some() {
+        kernel::kick(cpu, kernel::kick_preempt());
+    }
+    Some(())
+}
+
+/// Whether a task that wakes is to have the CPU before what runs there.
+#[inline(always)]
+fn goes_first(zone: Zone, task_virtual_ns: u64, cpu: i32) -> Option<()> {
+    let runs = run::on(cpu as u32)?;
+    if runs.runs == 0 {
+        return None;
+    }
+    if runs.runs == zone.slot + 1 {
+        let margin = weighted(MARGIN, zone_ebpf_abi::fss::DEFAULT_WEIGHT);
+        let ahead = runs.task_virtual_ns.wrapping_sub(task_virtual_ns) as i64;
+        return (ahead > margin as i64).then_some(());
+    }
+    let other = Zone::of_slot(runs.runs - 1)?;
+    let (own, others) = (zone.rank(), other.rank());
+    if is_idle(own) != is_idle(others) {
+        return is_idle(others).then_some(());
+    }
+    before(own.wrapping_add(weighted(MARGIN, zone.weight())), others).then_some(())
+}
+
+/// It waits in no queue any more.
+#[inline(always)]
+pub(crate) fn leave_queue(kept: &mut zone_ebpf_abi::fss::FssTask, tree: Tree) {
+    if kept.queued_in != 0 {
+        if let Some(zone) = Zone::of_slot(kept.queued_in - 1) {
+            zone.count_queued(false);
+            zone.refresh(tree);
+        }
+        kept.queued_in = 0;
+    }
+    if kept.bound_in != 0 {
+        if let Some(zone) = Zone::of_slot(kept.bound_in - 1) {
+            zone.count_bound(false);
+        }
+        kept.bound_in = 0;
+    }
+}
+
+/// It is ready no more, or about to be changed.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "struct_ops/quiescent")]
+extern "C" fn fss_quiescent(ctx: *const u64) -> i32 {
+    if let (Some(kept), Some(tree)) = (task::of(Task::argument(ctx, 0)), Tree::get()) {
+        leave_queue(kept, tree);
+    }
+    0
+}

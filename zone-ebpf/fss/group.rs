@@ -1,0 +1,118 @@
+//! Cgroups' weights and caps, as the kernel tells them.
+
+use aya_ebpf::{btf_maps::HashMap, macros::btf_map};
+use zone_ebpf_abi::{
+    HOST, Identity,
+    fss::{FssGroup, MAX_GROUPS},
+};
+
+use crate::{
+    cap,
+    kernel::{Cgroup, GroupArguments, argument, zone_level},
+    tree::Tree,
+    zone::{Zone, identify},
+};
+
+#[btf_map(name = "fss_groups")]
+static GROUPS: HashMap<u64, FssGroup, { MAX_GROUPS as usize }, NO_PREALLOC> = HashMap::new();
+
+/// `BPF_F_NO_PREALLOC`.
+const NO_PREALLOC: usize = 1;
+
+/// What is known of a cgroup.
+#[inline(always)]
+pub(crate) fn of(id: u64) -> Option<FssGroup> {
+    // SAFETY: copied out at once; a group's entry is removed with the group.
+    unsafe { GROUPS.get(id) }.copied()
+}
+
+#[inline(always)]
+fn cgroup(ctx: *const u64) -> Cgroup {
+    Cgroup(argument(ctx, 0) as *mut _)
+}
+
+/// Rate in 1024ths of a CPU and burst in nanoseconds.
+#[inline(always)]
+fn cap_of(period_us: u64, quota_us: u64, burst_us: u64) -> (u64, u64) {
+    if quota_us == u64::MAX || period_us == 0 {
+        return (0, 0);
+    }
+    // SAFETY: it was looked at just now; the compiler would call for a panic.
+    unsafe { core::hint::assert_unchecked(period_us != 0) };
+    ((quota_us << 10) / period_us, (quota_us + burst_us) * 1000)
+}
+
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "struct_ops.s/cgroup_init")]
+extern "C" fn fss_cgroup_init(ctx: *const u64) -> i32 {
+    let arguments = GroupArguments(argument(ctx, 1) as *const _);
+    let (period, quota, burst) = arguments.bandwidth();
+    let (cap, burst_ns) = cap_of(period, quota, burst);
+    let group = FssGroup { weight: arguments.weight(), reserved: 0, cap, burst_ns };
+    match GROUPS.insert(cgroup(ctx).id(), group, 0) {
+        Ok(()) => 0,
+        Err(e) => e,
+    }
+}
+
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "struct_ops.s/cgroup_exit")]
+extern "C" fn fss_cgroup_exit(ctx: *const u64) -> i32 {
+    let _ = GROUPS.remove(cgroup(ctx).id());
+    0
+}
+
+/// The entry of a cgroup, and the zone that it is the root of.
+#[inline(always)]
+fn known(group: Cgroup) -> (Option<*mut FssGroup>, Option<Zone>) {
+    let id = group.id();
+    let zone = match if group.level() == zone_level() { identify(id) } else { HOST } {
+        HOST => None,
+        Identity { slot, generation } => Zone::of_slot(slot).filter(|zone| zone.generation() == generation),
+    };
+    (GROUPS.get_ptr_mut(id), zone)
+}
+
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "struct_ops/cgroup_set_weight")]
+extern "C" fn fss_cgroup_set_weight(ctx: *const u64) -> i32 {
+    set_weight(cgroup(ctx), argument(ctx, 1) as u32);
+    0
+}
+
+#[inline(always)]
+fn set_weight(group: Cgroup, weight: u32) {
+    let (entry, zone) = known(group);
+    if let Some(entry) = entry {
+        // SAFETY: of a map value.
+        unsafe { (*entry).weight = weight }
+    }
+    if let (Some(zone), Some(tree)) = (zone, Tree::get()) {
+        zone.set_weight(weight);
+        zone.refresh(tree);
+    }
+}
+
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "struct_ops/cgroup_set_idle")]
+extern "C" fn fss_cgroup_set_idle(ctx: *const u64) -> i32 {
+    // What its weight is when it is not idle any more comes by a call of its own.
+    let idle = argument(ctx, 1) & 0xff != 0;
+    set_weight(cgroup(ctx), if idle { 0 } else { zone_ebpf_abi::fss::DEFAULT_WEIGHT });
+    0
+}
+
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "struct_ops/cgroup_set_bandwidth")]
+extern "C" fn fss_cgroup_set_bandwidth(ctx: *const u64) -> i32 {
+    let (entry, zone) = known(cgroup(ctx));
+    let (cap, burst_ns) = cap_of(argument(ctx, 1), argument(ctx, 2), argument(ctx, 3));
+    if let Some(entry) = entry {
+        // SAFETY: of a map value.
+        unsafe { ((*entry).cap, (*entry).burst_ns) = (cap, burst_ns) }
+    }
+    if let Some(zone) = zone {
+        cap::set(zone, cap, burst_ns);
+    }
+    0
+}

@@ -1,0 +1,372 @@
+//! What is the kernel's: functions, fields, constants. All of them are found by name when this is loaded.
+
+use aya_ebpf::{Global, cty::c_void};
+
+/// `struct task_struct` that an operation was called with, or that the kernel handed out.
+#[derive(Clone, Copy)]
+pub(crate) struct Task(pub(crate) *mut c_void);
+
+/// Argument `n` of an operation.
+#[inline(always)]
+pub(crate) fn argument(ctx: *const u64, n: usize) -> u64 {
+    // SAFETY: the verifier knows how many there are.
+    unsafe { ctx.add(n).read() }
+}
+
+unsafe extern "C" {
+    pub(crate) fn scx_bpf_create_dsq(id: u64, node: i32) -> i32;
+    fn scx_bpf_dsq_insert___v2(task: *mut c_void, id: u64, slice: u64, flags: u64) -> bool;
+    fn scx_bpf_dsq_insert(task: *mut c_void, id: u64, slice: u64, flags: u64);
+    fn __scx_bpf_dsq_insert_vtime(task: *mut c_void, args: *mut Insert) -> bool;
+    fn scx_bpf_dsq_insert_vtime(task: *mut c_void, id: u64, slice: u64, vtime: u64, flags: u64);
+    fn scx_bpf_dsq_move_to_local___v2(id: u64, flags: u64) -> bool;
+    fn scx_bpf_dsq_move_to_local(id: u64) -> bool;
+    pub(crate) fn scx_bpf_dsq_nr_queued(id: u64) -> i32;
+    fn scx_bpf_dsq_peek(id: u64) -> *mut c_void;
+    fn scx_bpf_select_cpu_dfl(task: *mut c_void, previous: i32, flags: u64, idle: *mut bool) -> i32;
+    fn scx_bpf_pick_idle_cpu(allowed: *const c_void, flags: u64) -> i32;
+    fn scx_bpf_get_online_cpumask() -> *const c_void;
+    fn scx_bpf_put_cpumask(mask: *const c_void);
+    fn scx_bpf_kick_cpu(cpu: i32, flags: u64);
+    fn scx_bpf_task_cpu(task: *const c_void) -> i32;
+    fn scx_bpf_task_set_slice(task: *mut c_void, slice: u64) -> bool;
+    fn bpf_cgroup_ancestor(cgroup: *mut c_void, level: i32) -> *mut c_void;
+    fn bpf_cgroup_release(cgroup: *mut c_void);
+}
+
+/// `struct scx_bpf_dsq_insert_vtime_args`.
+#[repr(C)]
+struct Insert {
+    id: u64,
+    slice: u64,
+    vtime: u64,
+    flags: u64,
+}
+
+macro_rules! globals {
+    ($($(#[$doc:meta])* $name:ident: $type:ty,)*) => {
+        $($(#[$doc])* #[unsafe(no_mangle)] static $name: Global<$type> = Global::new(0);)*
+    };
+}
+
+globals! {
+    ZONE_LEVEL: u32,
+    /// CPUs that there can be, and that there were when this was loaded.
+    CPUS: u32,
+    CPUS_ONLINE: u32,
+    /// Whether the kernel has the later forms of some functions.
+    HAS_INSERT_V2: u32,
+    HAS_INSERT_ARGS: u32,
+    HAS_MOVE_V2: u32,
+    HAS_PEEK: u32,
+    HAS_SET_SLICE: u32,
+    TASK_FLAGS: u32,
+    TASK_EXEC_NS: u32,
+    TASK_CPUS_ALLOWED: u32,
+    TASK_CPUS: u32,
+    TASK_CGROUPS: u32,
+    TASK_SCX_FLAGS: u32,
+    TASK_SCX_WEIGHT: u32,
+    TASK_SCX_SLICE: u32,
+    CSS_SET_CGROUP: u32,
+    CGROUP_NODE: u32,
+    CGROUP_LEVEL: u32,
+    NODE_ID: u32,
+    INIT_WEIGHT: u32,
+    INIT_IDLE: u32,
+    INIT_PERIOD_US: u32,
+    INIT_QUOTA_US: u32,
+    INIT_BURST_US: u32,
+    EXIT_KIND: u32,
+    EXIT_CODE: u32,
+    EXIT_REASON: u32,
+    EXIT_MESSAGE: u32,
+    SCX_DSQ_LOCAL: u64,
+    SCX_SLICE_DFL: u64,
+    SCX_ENQ_WAKEUP: u64,
+    SCX_ENQ_PREEMPT: u64,
+    SCX_KICK_IDLE: u64,
+    SCX_KICK_PREEMPT: u64,
+    SCX_TASK_QUEUED: u64,
+}
+
+/// `PF_KTHREAD` of include/linux/sched.h, which is a macro and in no BTF.
+const PF_KTHREAD: u32 = 0x0020_0000;
+
+macro_rules! flags {
+    ($($name:ident = $global:ident;)*) => {
+        $(#[inline(always)] pub(crate) fn $name() -> u64 { $global.load() })*
+    };
+}
+
+flags! {
+    local = SCX_DSQ_LOCAL;
+    default_slice = SCX_SLICE_DFL;
+    wakeup = SCX_ENQ_WAKEUP;
+    preempt = SCX_ENQ_PREEMPT;
+    kick_idle = SCX_KICK_IDLE;
+    kick_preempt = SCX_KICK_PREEMPT;
+}
+
+/// Number of CPUs this host can have.
+#[inline(always)]
+pub(crate) fn cpus() -> u32 {
+    CPUS.load()
+}
+
+/// Depth of a zone's cgroup below the root.
+#[inline(always)]
+pub(crate) fn zone_level() -> u32 {
+    ZONE_LEVEL.load()
+}
+
+#[inline(always)]
+fn field<T: Copy>(from: *const c_void, offset: &Global<u32>) -> T {
+    // SAFETY: the verifier accepts the load only where the kernel's BTF has a field of that size; a structure that is gone
+    // reads as zeros.
+    unsafe { from.byte_add(offset.load() as usize).cast::<T>().read() }
+}
+
+impl Task {
+    /// The task that is argument `n` of an operation.
+    #[inline(always)]
+    pub(crate) fn argument(ctx: *const u64, n: usize) -> Self {
+        Task(argument(ctx, n) as *mut c_void)
+    }
+
+    /// CPU time it has had in its life, nanoseconds.
+    #[inline(always)]
+    pub(crate) fn exec_ns(self) -> u64 {
+        field(self.0, &TASK_EXEC_NS)
+    }
+
+    /// Whether it may use some CPUs only.
+    #[inline(always)]
+    pub(crate) fn is_bound(self) -> bool {
+        field::<u32>(self.0, &TASK_CPUS_ALLOWED) < CPUS_ONLINE.load()
+    }
+
+    /// Whether it is a thread of the kernel's for one CPU.
+    #[inline(always)]
+    pub(crate) fn serves_its_cpu(self) -> bool {
+        field::<u32>(self.0, &TASK_FLAGS) & PF_KTHREAD != 0 && field::<u32>(self.0, &TASK_CPUS_ALLOWED) == 1
+    }
+
+    /// Weight by its nice value; 100 for 0.
+    #[inline(always)]
+    pub(crate) fn weight(self) -> u32 {
+        field(self.0, &TASK_SCX_WEIGHT)
+    }
+
+    /// Whether it is ready to run.
+    #[inline(always)]
+    pub(crate) fn is_ready(self) -> bool {
+        u64::from(field::<u32>(self.0, &TASK_SCX_FLAGS)) & SCX_TASK_QUEUED.load() != 0
+    }
+
+    /// The CPU whose run queue it is on.
+    #[inline(always)]
+    pub(crate) fn cpu(self) -> i32 {
+        // SAFETY: a function of the kernel, called as it defines it; likewise below.
+        unsafe { scx_bpf_task_cpu(self.0) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn cgroup(self) -> Cgroup {
+        let set: *const c_void = field(self.0, &TASK_CGROUPS);
+        Cgroup(field(set, &CSS_SET_CGROUP))
+    }
+
+    /// Puts it at the end of a queue, from where it runs for `slice` nanoseconds.
+    #[inline(always)]
+    pub(crate) fn insert(self, queue: u64, slice: u64, flags: u64) {
+        // SAFETY: as above.
+        unsafe {
+            if HAS_INSERT_V2.load() != 0 {
+                scx_bpf_dsq_insert___v2(self.0, queue, slice, flags);
+            } else {
+                scx_bpf_dsq_insert(self.0, queue, slice, flags);
+            }
+        }
+    }
+
+    /// Puts it into a queue that is ordered by virtual time.
+    #[inline(always)]
+    pub(crate) fn insert_by(self, queue: u64, slice: u64, vtime: u64, flags: u64) {
+        // SAFETY: as above.
+        unsafe {
+            if HAS_INSERT_ARGS.load() != 0 {
+                let mut args = Insert { id: queue, slice, vtime, flags };
+                __scx_bpf_dsq_insert_vtime(self.0, &raw mut args);
+            } else {
+                scx_bpf_dsq_insert_vtime(self.0, queue, slice, vtime, flags);
+            }
+        }
+    }
+
+    /// Lets it run for so many nanoseconds from now.
+    #[inline(always)]
+    pub(crate) fn set_slice(self, slice: u64) {
+        // SAFETY: as above; the field may be written where the function is not there yet.
+        unsafe {
+            if HAS_SET_SLICE.load() != 0 {
+                scx_bpf_task_set_slice(self.0, slice);
+            } else {
+                self.0.byte_add(TASK_SCX_SLICE.load() as usize).cast::<u64>().write(slice);
+            }
+        }
+    }
+
+    /// A CPU that it may use and that has nothing to do, which then counts as busy.
+    #[inline(always)]
+    pub(crate) fn pick_idle(self) -> i32 {
+        let allowed: *const c_void = field(self.0, &TASK_CPUS);
+        // SAFETY: as above.
+        unsafe { scx_bpf_pick_idle_cpu(allowed, 0) }
+    }
+
+    /// The CPU it is to wake on, and whether that has nothing to do.
+    #[inline(always)]
+    pub(crate) fn select_cpu(self, previous: i32, flags: u64) -> (i32, bool) {
+        let mut idle = false;
+        // SAFETY: as above.
+        let cpu = unsafe { scx_bpf_select_cpu_dfl(self.0, previous, flags, &raw mut idle) };
+        (cpu, idle)
+    }
+}
+
+/// `struct cgroup`.
+#[derive(Clone, Copy)]
+pub(crate) struct Cgroup(pub(crate) *mut c_void);
+
+impl Cgroup {
+    #[inline(always)]
+    pub(crate) fn id(self) -> u64 {
+        let node: *const c_void = field(self.0, &CGROUP_NODE);
+        field(node, &NODE_ID)
+    }
+
+    #[inline(always)]
+    pub(crate) fn level(self) -> u32 {
+        field(self.0, &CGROUP_LEVEL)
+    }
+
+    /// Id of the group at a depth above it, or of itself; 0 if it is not that deep.
+    #[inline(always)]
+    pub(crate) fn ancestor(self, level: u32) -> u64 {
+        // SAFETY: as above; what is acquired is released.
+        unsafe {
+            let found = bpf_cgroup_ancestor(self.0, level as i32);
+            if found.is_null() {
+                return 0;
+            }
+            let id = Cgroup(found).id();
+            bpf_cgroup_release(found);
+            id
+        }
+    }
+}
+
+/// What a cgroup's weight and bandwidth are when the scheduler learns of it: `struct scx_cgroup_init_args`.
+#[derive(Clone, Copy)]
+pub(crate) struct GroupArguments(pub(crate) *const c_void);
+
+impl GroupArguments {
+    #[inline(always)]
+    pub(crate) fn weight(self) -> u32 {
+        if INIT_IDLE.load() != 0 && field::<bool>(self.0, &INIT_IDLE) {
+            0
+        } else {
+            field(self.0, &INIT_WEIGHT)
+        }
+    }
+
+    /// Period, quota and burst in microseconds.
+    #[inline(always)]
+    pub(crate) fn bandwidth(self) -> (u64, u64, u64) {
+        if INIT_PERIOD_US.load() == 0 {
+            return (0, u64::MAX, 0);
+        }
+        (field(self.0, &INIT_PERIOD_US), field(self.0, &INIT_QUOTA_US), field(self.0, &INIT_BURST_US))
+    }
+}
+
+/// Why the scheduler ends: `struct scx_exit_info`.
+#[derive(Clone, Copy)]
+pub(crate) struct ExitInfo(pub(crate) *const c_void);
+
+impl ExitInfo {
+    #[inline(always)]
+    pub(crate) fn kind(self) -> u32 {
+        field(self.0, &EXIT_KIND)
+    }
+
+    #[inline(always)]
+    pub(crate) fn code(self) -> i64 {
+        field(self.0, &EXIT_CODE)
+    }
+
+    #[inline(always)]
+    pub(crate) fn reason(self) -> *const c_void {
+        field(self.0, &EXIT_REASON)
+    }
+
+    #[inline(always)]
+    pub(crate) fn message(self) -> *const c_void {
+        field(self.0, &EXIT_MESSAGE)
+    }
+}
+
+/// Moves the head of a queue to the CPU that asks. False if there is none that may run there.
+#[inline(always)]
+pub(crate) fn take(queue: u64) -> bool {
+    // SAFETY: a function of the kernel, called as it defines it; likewise below.
+    unsafe {
+        if HAS_MOVE_V2.load() != 0 {
+            scx_bpf_dsq_move_to_local___v2(queue, 0)
+        } else {
+            scx_bpf_dsq_move_to_local(queue)
+        }
+    }
+}
+
+/// The head of a queue that is ordered by virtual time.
+#[inline(always)]
+pub(crate) fn head(queue: u64) -> Option<Task> {
+    if HAS_PEEK.load() == 0 {
+        return None;
+    }
+    // SAFETY: as above.
+    let task = unsafe { scx_bpf_dsq_peek(queue) };
+    if task.is_null() { None } else { Some(Task(task)) }
+}
+
+#[inline(always)]
+pub(crate) fn kick(cpu: i32, flags: u64) {
+    // SAFETY: as above.
+    unsafe { scx_bpf_kick_cpu(cpu, flags) }
+}
+
+/// Wakes one CPU that has nothing to do; false if there is none.
+#[inline(always)]
+pub(crate) fn kick_any_idle() -> bool {
+    // SAFETY: as above; the mask is given back.
+    let cpu = unsafe {
+        let online = scx_bpf_get_online_cpumask();
+        let cpu = scx_bpf_pick_idle_cpu(online, 0);
+        scx_bpf_put_cpumask(online);
+        cpu
+    };
+    if cpu < 0 {
+        return false;
+    }
+    kick(cpu, kick_idle());
+    true
+}
+
+/// The monotonic clock, nanoseconds.
+#[inline(always)]
+pub(crate) fn now() -> u64 {
+    // SAFETY: the helper has no demand.
+    unsafe { aya_ebpf::helpers::bpf_ktime_get_ns() }
+}

@@ -1,0 +1,87 @@
+//! A task is given the CPU, and gives it back: what its zone is charged.
+
+use aya_ebpf::{btf_maps::Array, macros::btf_map};
+use zone_ebpf_abi::fss::{FssCpu, MAX_CPUS, weighted};
+
+use crate::{
+    atomic, dispatch, enqueue,
+    kernel::{self, Task},
+    task,
+    tree::Tree,
+    zone::{self, Zone},
+};
+
+#[btf_map(name = "fss_cpus")]
+static CPUS: Array<FssCpu, { MAX_CPUS as usize }> = Array::new();
+
+/// Slice of what is run out of turn: over at the next tick.
+const SHORT: u64 = 1_000;
+
+/// What runs on a CPU.
+#[inline(always)]
+pub(crate) fn on(cpu: u32) -> Option<&'static mut FssCpu> {
+    // SAFETY: of a map value. Written under the lock of that CPU's run queue; read without it, as a hint.
+    CPUS.get_ptr_mut(cpu).and_then(|at| unsafe { at.as_mut() })
+}
+
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "struct_ops/running")]
+extern "C" fn fss_running(ctx: *const u64) -> i32 {
+    begin(Task::argument(ctx, 0));
+    0
+}
+
+#[inline(always)]
+fn begin(next: Task) -> Option<()> {
+    let kept = task::of(next)?;
+    let tree = Tree::get()?;
+    enqueue::leave_queue(kept, tree);
+    let zone = task::zone(next, kept)?;
+    zone.count_running(true);
+    zone.advance_tasks(kept.virtual_ns);
+    kept.runs_for = zone.slot + 1;
+    kept.since_ns = next.exec_ns();
+    kept.promised = zone.promise(zone::slice());
+    zone.refresh(tree);
+    // The operation may be called from another CPU than the task's.
+    let number = next.cpu();
+    let cpu = on(number as u32)?;
+    (cpu.runs, cpu.task_virtual_ns) = (zone.slot + 1, kept.virtual_ns);
+    let rescue = core::mem::replace(&mut cpu.rescue, 0);
+    if rescue != 0 {
+        // SAFETY: of a map value.
+        atomic::add(unsafe { &raw mut (*zone.at).rescues }, 1);
+    }
+    match rescue {
+        dispatch::ALONE => next.set_slice(SHORT),
+        dispatch::CROWDED => kernel::kick(number, kernel::kick_preempt()),
+        _ => {}
+    }
+    Some(())
+}
+
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "struct_ops/stopping")]
+extern "C" fn fss_stopping(ctx: *const u64) -> i32 {
+    end(Task::argument(ctx, 0));
+    0
+}
+
+#[inline(always)]
+fn end(last: Task) -> Option<()> {
+    let kept = task::of(last)?;
+    if kept.runs_for == 0 {
+        return None;
+    }
+    let zone = Zone::of_slot(kept.runs_for - 1)?;
+    let had = last.exec_ns().wrapping_sub(kept.since_ns);
+    kept.virtual_ns = kept.virtual_ns.wrapping_add(weighted(had, last.weight()));
+    zone.count_running(false);
+    zone.charge(had, kept.promised);
+    (kept.runs_for, kept.promised) = (0, 0);
+    zone.refresh(Tree::get()?);
+    if let Some(cpu) = on(last.cpu() as u32) {
+        cpu.runs = 0;
+    }
+    Some(())
+}

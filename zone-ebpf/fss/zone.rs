@@ -1,0 +1,292 @@
+//! Zones: which one a task is of, what it has had, and whether it is to be served.
+
+use aya_ebpf::{
+    btf_maps::{Array, HashMap},
+    macros::btf_map,
+};
+use zone_ebpf_abi::{
+    HOST, Identity, MAX_SLOTS,
+    fss::{DEFAULT_WEIGHT, FssZone, NOBODY, key, later, weighted},
+};
+
+use crate::{atomic, cap, group, kernel, tree::Tree};
+
+#[btf_map(name = "fss_zones")]
+static ZONES: Array<FssZone, { MAX_SLOTS as usize }> = Array::new();
+
+#[btf_map(name = "zone_ids")]
+static IDS: HashMap<u64, Identity, { MAX_SLOTS as usize }> = HashMap::new();
+
+/// The system's virtual time, of zones with shares and of those without.
+#[btf_map(name = "fss_time")]
+static TIME: Array<u64, 2> = Array::new();
+
+/// Zones that have something in their queue.
+#[btf_map(name = "fss_contenders")]
+static CONTENDERS: Array<u32, 1> = Array::new();
+
+/// Longest slice, nanoseconds.
+pub(crate) const SLICE: u64 = 5_000_000;
+/// Shortest slice.
+const SHORTEST: u64 = 1_000_000;
+/// In how many nanoseconds each zone that wants a CPU is to have its turn.
+const ROUND: u64 = 20_000_000;
+
+/// How much service a zone that wakes may claim to have missed, nanoseconds.
+const WAKE_CLAIM: u64 = SLICE;
+/// The same for one that has been wanting all the time, and got less than its share because there were not enough threads
+/// to take it.
+const CLAIM: u64 = 40 * SLICE;
+
+/// A zone's entry.
+#[derive(Clone, Copy)]
+pub(crate) struct Zone {
+    pub(crate) slot: u32,
+    pub(crate) at: *mut FssZone,
+}
+
+macro_rules! fields {
+    ($($name:ident: $type:ty,)*) => {
+        $(#[inline(always)] pub(crate) fn $name(self) -> $type {
+            // SAFETY: of a map value; the word is read whole.
+            unsafe { (&raw const (*self.at).$name).read_volatile() }
+        })*
+    };
+}
+
+impl Zone {
+    fields! {
+        generation: u32,
+        weight: u32,
+        virtual_ns: u64,
+        queued: u32,
+        bound: u32,
+        running: u32,
+        throttled: u32,
+        cap: u64,
+        burst_ns: u64,
+        budget_ns: i64,
+        filled_ns: u64,
+        served_ns: u64,
+        task_virtual_ns: u64,
+    }
+
+    #[inline(always)]
+    pub(crate) fn of_slot(slot: u32) -> Option<Self> {
+        ZONES.get_ptr_mut(slot).map(|at| Zone { slot, at })
+    }
+
+    /// The zone of that identity; begun anew where what is left of an earlier one is in its slot.
+    #[inline(always)]
+    pub(crate) fn of(identity: Identity, cgroup_id: u64) -> Option<Self> {
+        let zone = Self::of_slot(identity.slot)?;
+        if zone.generation() != identity.generation {
+            zone.begin(identity.generation, cgroup_id);
+        }
+        Some(zone)
+    }
+
+    /// Who comes first does it. The counts of tasks are left alone: they are zero when the earlier zone's are gone, and another
+    /// CPU may count the next one's already.
+    #[inline(always)]
+    fn begin(self, generation: u32, cgroup_id: u64) {
+        let before = self.generation();
+        // SAFETY: of a map value.
+        if !atomic::replace32(unsafe { &raw mut (*self.at).generation }, before, generation) {
+            return;
+        }
+        let group = group::of(cgroup_id);
+        let now = kernel::now();
+        let burst_ns = group.map_or(0, |group| group.burst_ns);
+        // SAFETY: of a map value, word by word.
+        unsafe {
+            (*self.at).weight = group.map_or(DEFAULT_WEIGHT, |group| group.weight);
+            (*self.at).virtual_ns = time(false);
+            (*self.at).task_virtual_ns = 0;
+            (*self.at).throttled = 0;
+            (*self.at).cap = group.map_or(0, |group| group.cap);
+            (*self.at).burst_ns = burst_ns;
+            (*self.at).budget_ns = burst_ns as i64;
+            (*self.at).filled_ns = now;
+            (*self.at).served_ns = now;
+            (*self.at).usage_ns = 0;
+            (*self.at).throttles = 0;
+            (*self.at).rescues = 0;
+        }
+    }
+
+    /// What it is to be served by, were it to want a CPU.
+    #[inline(always)]
+    pub(crate) fn rank(self) -> u64 {
+        key(self.virtual_ns(), self.weight())
+    }
+
+    /// Says in the tree what has become of it.
+    #[inline(always)]
+    pub(crate) fn refresh(self, tree: Tree) {
+        let waits = self.queued() != 0 && self.throttled() == 0;
+        tree.set(self.slot, if waits { self.rank() } else { NOBODY });
+    }
+
+    /// It wants a CPU: what it can claim to have missed is bounded.
+    #[inline(always)]
+    pub(crate) fn want(self) {
+        let asleep = self.queued() == 0 && self.bound() == 0 && self.running() == 0;
+        let weight = self.weight();
+        let claim = weighted(if asleep { WAKE_CLAIM } else { CLAIM }, weight);
+        let least = time(weight == 0).wrapping_sub(claim);
+        let own = self.virtual_ns();
+        if later(own, least) != own {
+            // Where another CPU has just charged it that stays.
+            // SAFETY: of a map value.
+            atomic::replace(unsafe { &raw mut (*self.at).virtual_ns }, own, least);
+        }
+    }
+
+    /// One task more or less waits in its queue.
+    #[inline(always)]
+    pub(crate) fn count_queued(self, more: bool) {
+        // SAFETY: of a map value.
+        let before = atomic::add32(unsafe { &raw mut (*self.at).queued }, one(more));
+        if before == u32::from(!more)
+            && let Some(contenders) = CONTENDERS.get_ptr_mut(0)
+        {
+            atomic::add32(contenders, one(more));
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn count_bound(self, more: bool) {
+        // SAFETY: of a map value.
+        atomic::add32(unsafe { &raw mut (*self.at).bound }, one(more));
+    }
+
+    #[inline(always)]
+    pub(crate) fn count_running(self, more: bool) {
+        // SAFETY: of a map value.
+        atomic::add32(unsafe { &raw mut (*self.at).running }, one(more));
+    }
+
+    /// Promises it a slice: returns what that counts.
+    #[inline(always)]
+    pub(crate) fn promise(self, slice: u64) -> u64 {
+        let weight = self.weight();
+        let counts = weighted(slice, weight);
+        // SAFETY: of a map value.
+        atomic::add(unsafe { &raw mut (*self.at).virtual_ns }, counts);
+        counts
+    }
+
+    /// It had that much of what it was promised.
+    #[inline(always)]
+    pub(crate) fn charge(self, ns: u64, promised: u64) {
+        let counts = weighted(ns, self.weight());
+        // SAFETY: of a map value.
+        unsafe {
+            atomic::add(&raw mut (*self.at).virtual_ns, counts.wrapping_sub(promised));
+            atomic::add(&raw mut (*self.at).usage_ns, ns);
+        }
+        if self.cap() != 0 {
+            cap::charge(self, ns);
+        }
+    }
+
+    /// The virtual time that its tasks are at has come this far.
+    #[inline(always)]
+    pub(crate) fn advance_tasks(self, to: u64) {
+        if later(to, self.task_virtual_ns()) == to {
+            // SAFETY: of a map value; that two CPUs may write in the wrong order does not matter.
+            unsafe { (&raw mut (*self.at).task_virtual_ns).write_volatile(to) }
+        }
+    }
+
+    /// It is its turn: the system's virtual time is the zone's. Not so for what runs out of turn.
+    #[inline(always)]
+    pub(crate) fn in_turn(self) {
+        advance(self.weight() == 0, self.virtual_ns());
+    }
+
+    /// One of its tasks was taken from its queue.
+    #[inline(always)]
+    pub(crate) fn served(self, now: u64) {
+        // SAFETY: as above.
+        unsafe { (&raw mut (*self.at).served_ns).write_volatile(now) }
+    }
+
+    /// Its weight, as its cgroup has it.
+    #[inline(always)]
+    pub(crate) fn set_weight(self, weight: u32) {
+        // What it has had beyond the others counts as much of its new share as it did of its old one. Between the two classes
+        // there is nothing to carry over.
+        let (old, own) = (self.weight(), self.virtual_ns());
+        let own = match (old, weight) {
+            (0, 0) => own,
+            (0, _) | (_, 0) => time(weight == 0),
+            _ => rescaled(own, time(false), old, weight),
+        };
+        // SAFETY: as above.
+        unsafe {
+            (&raw mut (*self.at).virtual_ns).write_volatile(own);
+            (&raw mut (*self.at).weight).write_volatile(weight);
+        }
+    }
+}
+
+/// A virtual time whose distance from now is the same service at another weight.
+#[inline(always)]
+fn rescaled(own: u64, now: u64, old: u32, new: u32) -> u64 {
+    if later(own, now) == own {
+        now.wrapping_add(weighted(own.wrapping_sub(now).wrapping_mul(u64::from(old)) >> 10, new))
+    } else {
+        now.wrapping_sub(weighted(now.wrapping_sub(own).wrapping_mul(u64::from(old)) >> 10, new))
+    }
+}
+
+#[inline(always)]
+const fn one(more: bool) -> u32 {
+    if more { 1 } else { 1_u32.wrapping_neg() }
+}
+
+/// The zone that the cgroup at the zones' depth is; the host's for all others.
+#[inline(always)]
+pub(crate) fn identify(cgroup_id: u64) -> Identity {
+    // SAFETY: copied out at once; written before anything runs in that cgroup and removed when nothing does.
+    if cgroup_id == 0 { HOST } else { unsafe { IDS.get(cgroup_id) }.copied().unwrap_or(HOST) }
+}
+
+/// The system's virtual time.
+#[inline(always)]
+pub(crate) fn time(idle: bool) -> u64 {
+    match TIME.get_ptr(u32::from(idle)) {
+        // SAFETY: of a map value.
+        Some(time) => unsafe { time.read_volatile() },
+        None => 0,
+    }
+}
+
+#[inline(always)]
+fn advance(idle: bool, to: u64) {
+    if let Some(time) = TIME.get_ptr_mut(u32::from(idle)) {
+        // SAFETY: of a map value. Where two CPUs write at once one slice's start is lost, and the next makes up for it.
+        unsafe {
+            if later(to, time.read_volatile()) == to {
+                time.write_volatile(to);
+            }
+        }
+    }
+}
+
+/// How long a task is to run: the less, the more zones there are that wait.
+#[inline(always)]
+pub(crate) fn slice() -> u64 {
+    // SAFETY: of a map value.
+    let contenders = CONTENDERS.get_ptr(0).map_or(0, |count| unsafe { count.read_volatile() });
+    let slice = ROUND / (u64::from(contenders) + 1);
+    if slice > SLICE {
+        SLICE
+    } else if slice < SHORTEST {
+        SHORTEST
+    } else {
+        slice
+    }
+}

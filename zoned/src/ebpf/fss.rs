@@ -1,0 +1,206 @@
+//! `zone-fss`, the fair-share scheduler, in the kernel: loading it, and what it says.
+//!
+//! ```text
+//! <pins>/fss/<build>/link     holds it registered, whatever becomes of zoned
+//!                    <map>
+//! ```
+
+use std::{
+    fs,
+    os::fd::AsFd,
+    path::{Path, PathBuf},
+};
+
+use aya::{
+    EbpfLoader,
+    maps::{Array, Map, MapData},
+};
+use sha2::{Digest, Sha256};
+use zone_ebpf_abi::{
+    fss::FssExit,
+    names::{self, fss as name},
+};
+
+use super::{
+    EbpfError,
+    btf::{Btf, BtfError},
+    load::VMLINUX,
+    open_pinned, pins,
+    pins::Pins,
+    possible_cpus,
+    struct_ops::{self, Field, Source},
+};
+use crate::sys::bpf;
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/zone-fss.o"));
+
+/// Where the kernel tells of its scheduler.
+const SCHED_EXT: &str = "/sys/kernel/sched_ext";
+/// Longest that a task may wait before the kernel takes the scheduler away, milliseconds: the most it allows.
+const TIMEOUT_MS: u64 = 30_000;
+
+const LINK: &str = "link";
+
+/// The scheduler, loaded by this zoned or an earlier one.
+///
+/// Dropping it changes nothing in the kernel: see [`Scheduler::stop`].
+#[derive(Debug)]
+pub struct Scheduler {
+    folder: PathBuf,
+}
+
+/// Why it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// `enum scx_exit_kind` of the kernel.
+    pub kind: u32,
+    /// In the kernel's words.
+    pub reason: String,
+}
+
+/// Which scheduler of sched_ext the kernel has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Present {
+    /// The kernel knows no sched_ext.
+    Unknown,
+    /// None is loaded.
+    None,
+    /// `zone-fss`, whoever loaded it.
+    Ours,
+    /// Another one, by that name.
+    Other(String),
+}
+
+/// Which scheduler of sched_ext is loaded now.
+pub fn present() -> Present {
+    let read = |file: &str| fs::read_to_string(Path::new(SCHED_EXT).join(file));
+    match read("state") {
+        Err(_) => Present::Unknown,
+        Ok(state) if state.trim() == "disabled" => Present::None,
+        Ok(_) => match read("root/ops") {
+            Ok(ops) if ops.trim() == name::SCHEDULER => Present::Ours,
+            Ok(ops) => Present::Other(ops.trim().to_owned()),
+            Err(_) => Present::None,
+        },
+    }
+}
+
+impl Scheduler {
+    /// Takes over the scheduler that is pinned and works, or loads it.
+    ///
+    /// `level` as in [`super::Options`]; `ids` is the map that names zones, pinned by [`super::Kernel`].
+    pub(super) fn open(pins: &Pins, level: u32) -> Result<Self, EbpfError> {
+        if OBJECT.is_empty() {
+            return Err(EbpfError::Stub);
+        }
+        let root = pins.scheduler();
+        let folder = root.join(build(level));
+        let works = present() == Present::Ours && bpf::get_pinned(&folder.join(LINK)).is_ok();
+        if works {
+            return Ok(Scheduler { folder });
+        }
+        // One scheduler at a time: what is there, of another build or dead, goes first.
+        pins::remove(&root)?;
+        pins::make(&root)?;
+        pins::make(&folder)?;
+        let loaded = load(pins, level, &folder);
+        if loaded.is_err() {
+            pins::remove(&root)?;
+        }
+        loaded.map(|()| Scheduler { folder })
+    }
+
+    /// Has the kernel go back to its own scheduler.
+    pub fn stop(self) -> Result<(), EbpfError> {
+        pins::remove(&self.folder)
+    }
+
+    /// Why it ended, if it has.
+    pub fn ended(&self) -> Result<Option<Ended>, EbpfError> {
+        let map: Array<MapData, FssExit> =
+            open_pinned(&self.folder.join(name::ENDED), name::ENDED, Map::Array)?;
+        let exit = map.get(&0, 0).map_err(EbpfError::map(name::ENDED, "read it"))?;
+        let text = |bytes: &[u8]| {
+            let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
+            String::from_utf8_lossy(&bytes[..end]).into_owned()
+        };
+        if exit.kind == 0 {
+            return Ok(None);
+        }
+        let (reason, message) = (text(&exit.reason), text(&exit.message));
+        let reason = if message.is_empty() { reason } else { format!("{reason}: {message}") };
+        Ok(Some(Ended { kind: exit.kind, reason }))
+    }
+
+    /// What it keeps of a slot.
+    #[cfg(test)]
+    pub(super) fn zone(&self, slot: u32) -> Result<zone_ebpf_abi::fss::FssZone, EbpfError> {
+        let map: Array<MapData, _> = open_pinned(&self.folder.join(name::ZONES), name::ZONES, Map::Array)?;
+        map.get(&slot, 0).map_err(EbpfError::map(name::ZONES, "read it"))
+    }
+}
+
+/// What schedulers that differ are told apart by.
+fn build(level: u32) -> String {
+    let digest = Sha256::new().chain_update(OBJECT).chain_update(level.to_ne_bytes()).finalize();
+    digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn load(pins: &Pins, level: u32, folder: &Path) -> Result<(), EbpfError> {
+    let cannot = |source| EbpfError::Btf { source };
+    let kernel = fs::read(VMLINUX).map_err(|source| EbpfError::NoBtf { source })?;
+    let kernel = Btf::parse(kernel).map_err(cannot)?;
+    let (numbers, words) = constants(&kernel, level).map_err(cannot)?;
+    let mut loader = EbpfLoader::new();
+    loader.allow_unsupported_maps();
+    numbers.iter().for_each(|(name, value)| {
+        loader.override_global(*name, value, true);
+    });
+    words.iter().for_each(|(name, value)| {
+        loader.override_global(*name, value, true);
+    });
+    loader.map_pin_path(names::IDS, pins.map(names::IDS));
+    for map in name::MAPS {
+        loader.map_pin_path(map, folder.join(map));
+    }
+    let stripped = struct_ops::without_programs(OBJECT).map_err(|what| EbpfError::Object { what })?;
+    let maps = loader.load(&stripped).map_err(|e| EbpfError::Load { source: Box::new(e) })?;
+    let flags = kernel.enumerators(&name::FLAGS).map_err(cannot)?.iter().sum();
+    let source = Source {
+        structure: "sched_ext_ops",
+        fields: &[
+            ("name", Field::Text(name::SCHEDULER)),
+            ("timeout_ms", Field::Number(TIMEOUT_MS)),
+            ("flags", Field::Number(flags)),
+        ],
+        object: OBJECT,
+        maps: &struct_ops::made(&maps),
+        optional: &name::LATER_OPERATIONS,
+    };
+    let refused = |source| EbpfError::StructOps { source: Box::new(source) };
+    let link = struct_ops::load(&source, &kernel).and_then(struct_ops::Loaded::register).map_err(refused)?;
+    let path = folder.join(LINK);
+    bpf::pin(link.as_fd(), &path).map_err(EbpfError::pin(&path, "pin a link"))
+}
+
+type Constants = (Vec<(&'static str, u32)>, Vec<(&'static str, u64)>);
+
+/// Constants of the programs: 32-bit and 64-bit ones.
+fn constants(kernel: &Btf, level: u32) -> Result<Constants, BtfError> {
+    let online = aya::util::online_cpus().map_or(1, |cpus| cpus.len());
+    let possible = possible_cpus().unwrap_or(online);
+    let mut numbers =
+        vec![(name::LEVEL, level), (name::CPUS, possible as u32), (name::CPUS_ONLINE, online as u32)];
+    let functions = kernel.functions(&name::FUNCTIONS.map(|(_, function)| function))?;
+    for (constant, function) in name::FUNCTIONS {
+        numbers.push((constant, functions.contains_key(function).into()));
+    }
+    for (constant, structure, path) in name::OFFSETS {
+        numbers.push((constant, kernel.offset(structure, path)?));
+    }
+    for (constant, structure, path) in name::LATER_OFFSETS {
+        numbers.push((constant, kernel.offset(structure, path).unwrap_or(0)));
+    }
+    let words = name::ENUMERATORS.into_iter().zip(kernel.enumerators(&name::ENUMERATORS)?);
+    Ok((numbers, words.collect()))
+}

@@ -1,0 +1,300 @@
+//! The fair-share scheduler, where the kernel has sched_ext and no scheduler is loaded.
+
+use std::{
+    fs,
+    process::Child,
+    sync::{Mutex, MutexGuard, PoisonError},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use super::host::{Host, Zone, go, wait_until};
+use crate::ebpf::{
+    Kernel,
+    fss::{Present, Scheduler, present},
+};
+
+/// There is one scheduler of a kernel's.
+static ONE: Mutex<()> = Mutex::new(());
+
+/// What of the CPUs zones can have at least, where little else runs.
+const SPARE: f64 = 0.9;
+
+struct Stage {
+    kernel: Kernel,
+    scheduler: Option<Scheduler>,
+    host: Host,
+    _one: MutexGuard<'static, ()>,
+}
+
+impl Stage {
+    fn new() -> Option<Self> {
+        let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let host = Host::new()?;
+        if present() != Present::None {
+            println!("skipped: {:?}", present());
+            return None;
+        }
+        let root = host.options.zones_cgroup.parent().unwrap();
+        fs::write(root.join("cgroup.subtree_control"), "+cpu").unwrap();
+        fs::write(host.options.zones_cgroup.join("cgroup.subtree_control"), "+cpu").unwrap();
+        let kernel = host.open();
+        let scheduler = match kernel.scheduler(host.options.level) {
+            Ok(scheduler) => scheduler,
+            Err(e) => panic!("{}", crate::fault::whole(&e)),
+        };
+        Some(Stage { kernel, scheduler: Some(scheduler), host, _one: one })
+    }
+
+    fn still_works(&self) {
+        assert_eq!(present(), Present::Ours, "{:?}", self.scheduler().ended());
+    }
+
+    fn zone(&mut self, weight: u32) -> Zone {
+        let zone = self.host.zone();
+        zone.set("cpu.weight", &weight.to_string());
+        self.kernel.assign(zone.uuid, zone.id).unwrap();
+        zone
+    }
+
+    fn scheduler(&self) -> &Scheduler {
+        self.scheduler.as_ref().unwrap()
+    }
+
+    /// Zones of those weights with so many threads each that never stop.
+    fn busy(&mut self, zones: &[(u32, usize)]) -> Vec<Busy> {
+        let busy = |&(weight, threads): &(u32, usize)| {
+            let zone = self.zone(weight);
+            let script = "while :; do :; done";
+            let shells = (0..threads).map(|_| zone.shell("payload", script)).collect();
+            Busy { zone, shells }
+        };
+        let mut all: Vec<_> = zones.iter().map(busy).collect();
+        all.iter_mut().for_each(|busy| go(&mut busy.shells));
+        sleep(Duration::from_millis(500));
+        all
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        let Some(scheduler) = self.scheduler.take() else { return };
+        scheduler.stop().unwrap();
+        assert!(wait_until(Duration::from_secs(5), || present() == Present::None), "it goes");
+    }
+}
+
+struct Busy {
+    zone: Zone,
+    shells: Vec<Child>,
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.zone.set("cgroup.kill", "1");
+        self.shells.iter_mut().for_each(|shell| {
+            let _ = shell.wait();
+        });
+    }
+}
+
+/// CPU time of each zone in that time, as parts of all of it, and CPUs used altogether.
+fn shares(zones: &[Busy], time: Duration) -> (Vec<f64>, f64) {
+    let usage = || zones.iter().map(|busy| busy.zone.kernel_usage_ns()).collect::<Vec<_>>();
+    let (before, begun) = (usage(), Instant::now());
+    sleep(time);
+    let (after, took) = (usage(), begun.elapsed());
+    let had: Vec<_> = before.iter().zip(&after).map(|(b, a)| (a - b) as f64).collect();
+    let all: f64 = had.iter().sum();
+    (had.iter().map(|had| had / all).collect(), all / took.as_nanos() as f64)
+}
+
+/// The largest relative error against those weights.
+fn error<W: Copy + Into<f64>>(shares: &[f64], weights: &[W]) -> f64 {
+    let sum: f64 = weights.iter().map(|weight| (*weight).into()).sum();
+    let errors = shares.iter().zip(weights).map(|(share, weight)| {
+        let ideal = (*weight).into() / sum;
+        (share - ideal).abs() / ideal
+    });
+    errors.fold(0.0, f64::max)
+}
+
+#[test]
+fn shares_hold_however_many_threads_there_are() {
+    let Some(mut stage) = Stage::new() else { return };
+    for (zones, most) in [
+        (&[(100, 16), (100, 2)][..], 0.01),
+        (&[(100, 4), (200, 4), (400, 4)], 0.01),
+        (&[(100, 2), (200, 2), (300, 2), (400, 2), (500, 2), (600, 2), (700, 2), (800, 2)], 0.02),
+    ] {
+        let weights: Vec<_> = zones.iter().map(|(weight, _)| *weight).collect();
+        let busy = stage.busy(zones);
+        let (shares, cpus) = shares(&busy, Duration::from_secs(8));
+        let error = error(&shares, &weights);
+        println!("{zones:?}: {shares:.4?}, {cpus:.3} CPUs, error {:.2} %", 100.0 * error);
+        stage.still_works();
+        assert!(error <= most, "{error}");
+    }
+}
+
+#[test]
+fn a_zone_that_has_too_few_threads_leaves_the_rest_to_the_others() {
+    let Some(mut stage) = Stage::new() else { return };
+    let busy = stage.busy(&[(100, 1), (200, 1), (400, 1)]);
+    let (shares, cpus) = shares(&busy, Duration::from_secs(8));
+    // The third zone can use one CPU; the others have what is left.
+    let left = (cpus - 1.0) / 3.0;
+    let error = error(&shares, &[left, 2.0 * left, 1.0]);
+    println!("{shares:.4?}, {cpus:.3} CPUs, error {:.2} %", 100.0 * error);
+    stage.still_works();
+    assert!(error <= 0.02, "{error}");
+}
+
+#[test]
+fn a_zone_without_shares_gets_what_nobody_wants() {
+    let Some(mut stage) = Stage::new() else { return };
+    let idle = stage.busy(&[(100, 4)]).remove(0);
+    idle.zone.set("cpu.idle", "1");
+    let mut all = vec![idle];
+    let (_, alone) = shares(&all, Duration::from_secs(4));
+    all.extend(stage.busy(&[(100, 4)]));
+    let (shares, cpus) = shares(&all, Duration::from_secs(8));
+    println!("alone {alone:.3} CPUs; under load {:.3} % of {cpus:.3}", 100.0 * shares[0]);
+    println!("{:?}", stage.scheduler().zone(1).unwrap());
+    stage.still_works();
+    assert!(alone > 0.95 * 2.0 * SPARE && shares[0] < 0.005);
+}
+
+#[test]
+fn a_cap_is_kept_by_who_has_many_threads_and_by_who_is_alone() {
+    let Some(mut stage) = Stage::new() else { return };
+    let capped = stage.busy(&[(100, 8)]).remove(0);
+    capped.zone.set("cpu.max", "50000 100000");
+    sleep(Duration::from_secs(1));
+    let mut all = vec![capped];
+    let (_, alone) = shares(&all, Duration::from_secs(8));
+    all.extend(stage.busy(&[(100, 2)]));
+    let (shares, cpus) = shares(&all, Duration::from_secs(8));
+    let beside = shares[0] * cpus;
+    println!("cap 0.5: {alone:.4} alone, {beside:.4} beside another, which got {:.3}", shares[1] * cpus);
+    stage.still_works();
+    assert!((alone - 0.5).abs() <= 0.01 && (beside - 0.5).abs() <= 0.01);
+}
+
+#[test]
+fn shares_change_within_a_second() {
+    let Some(mut stage) = Stage::new() else { return };
+    let busy = stage.busy(&[(100, 4), (200, 4), (400, 4)]);
+    for weights in [[400, 200, 100], [100, 100, 1000]] {
+        busy.iter().zip(weights).for_each(|(busy, weight)| busy.zone.set("cpu.weight", &weight.to_string()));
+        sleep(Duration::from_secs(1));
+        let (shares, cpus) = shares(&busy, Duration::from_secs(8));
+        let error = error(&shares, &weights);
+        println!("{weights:?}: {shares:.4?}, {cpus:.3} CPUs, error {:.2} %", 100.0 * error);
+        stage.still_works();
+        assert!(error <= 0.01, "{error}");
+    }
+}
+
+#[test]
+fn threads_bound_to_some_cpus_and_nice_ones_buy_a_zone_nothing() {
+    let Some(mut stage) = Stage::new() else { return };
+    let mut all = stage.busy(&[(100, 2)]);
+    for (weight, with) in [(100, "taskset 1"), (200, "nice -n -20"), (200, "taskset 2 nice -n 19")] {
+        let zone = stage.zone(weight);
+        let script = format!("exec {with} sh -c 'while :; do :; done'");
+        let mut shells: Vec<_> = (0..8).map(|_| zone.shell("payload", &script)).collect();
+        go(&mut shells);
+        all.push(Busy { zone, shells });
+    }
+    sleep(Duration::from_secs(1));
+    let (shares, cpus) = shares(&all, Duration::from_secs(8));
+    let error = error(&shares, &[100, 100, 200, 200]);
+    println!("{shares:.4?}, {cpus:.3} CPUs, error {:.2} %", 100.0 * error);
+    stage.still_works();
+    assert!(error <= 0.03, "{error}");
+}
+
+#[test]
+fn a_zone_that_wakes_is_served_before_those_that_are_busy() {
+    let Some(mut stage) = Stage::new() else { return };
+    let _busy = stage.busy(&[(100, 8), (100, 8)]);
+    let zone = stage.zone(100);
+    let ours = late(&zone);
+    stage.still_works();
+    stage.scheduler.take().unwrap().stop().unwrap();
+    let kernels = late(&zone);
+    println!("99 of 100 wake within {ours:.2} ms, under the kernel's own scheduler {kernels:.2} ms");
+    assert!(ours <= f64::max(5.0, kernels / 2.0));
+}
+
+/// By how many milliseconds a task that sleeps most of the time is late in 99 of 100 cases.
+fn late(zone: &Zone) -> f64 {
+    let mut sleeper = zone.shell("payload", &format!("exec {}", sleeper_command()));
+    go(std::slice::from_mut(&mut sleeper));
+    let said = String::from_utf8(sleeper.wait_with_output().unwrap().stdout).unwrap();
+    println!("{}", said.lines().find(|line| line.starts_with("p50")).unwrap());
+    said.split("p99 ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap()
+}
+
+fn sleeper_command() -> String {
+    let program = std::env::current_exe().unwrap();
+    format!("{} --ignored --exact ebpf::tests::fss::sleeper --nocapture", program.display())
+}
+
+/// Run by the test above in a zone of its own: how late it is after each of many sleeps.
+#[test]
+#[ignore = "a part of another test"]
+fn sleeper() {
+    let mut late: Vec<_> = (0..400)
+        .map(|_| {
+            let (begun, time) = (Instant::now(), Duration::from_millis(10));
+            sleep(time);
+            (begun.elapsed() - time).as_secs_f64() * 1000.0
+        })
+        .collect();
+    late.sort_by(f64::total_cmp);
+    println!("p50 {:.2} ms, p99 {:.2} ms, most {:.2} ms", late[200], late[396], late[399]);
+}
+
+#[test]
+fn when_the_kernel_takes_it_away_everybody_runs_on_and_it_says_why() {
+    let Some(mut stage) = Stage::new() else { return };
+    let busy = stage.busy(&[(100, 4), (300, 4)]);
+    fs::write("/proc/sysrq-trigger", "S").unwrap();
+    assert!(wait_until(Duration::from_secs(1), || present() == Present::None), "{:?}", present());
+    let ended = stage.scheduler().ended().unwrap().unwrap();
+    println!("{ended:?}");
+    assert!(ended.reason.contains("sysrq"), "{ended:?}");
+    let (_, cpus) = shares(&busy, Duration::from_secs(2));
+    assert!(cpus > 2.0 * SPARE * 0.9, "{cpus}");
+    stage.scheduler.take().unwrap().stop().unwrap();
+    stage.scheduler = Some(stage.kernel.scheduler(2).unwrap());
+    assert_eq!(stage.scheduler().ended().unwrap(), None, "the new one has not ended");
+    let (shares, _) = shares(&busy, Duration::from_secs(4));
+    assert!(error(&shares, &[100, 300]) < 0.03, "{shares:?}");
+}
+
+#[test]
+fn it_comes_and_goes_without_a_trace() {
+    let Some(mut stage) = Stage::new() else { return };
+    let _busy = stage.busy(&[(100, 4), (300, 4)]);
+    let objects = || ["prog", "map", "link"].map(bpf_objects);
+    let before = objects();
+    for _ in 0..10 {
+        stage.scheduler.take().unwrap().stop().unwrap();
+        assert!(wait_until(Duration::from_secs(5), || present() == Present::None));
+        stage.scheduler = Some(stage.kernel.scheduler(2).unwrap());
+    }
+    // What has been let go is freed some time later.
+    assert!(wait_until(Duration::from_secs(10), || objects() == before), "{before:?} {:?}", objects());
+}
+
+/// How many eBPF objects of that kind there are, as bpftool says.
+fn bpf_objects(kind: &str) -> usize {
+    let listed = std::process::Command::new("bpftool").args([kind, "list"]).output().unwrap();
+    String::from_utf8_lossy(&listed.stdout)
+        .lines()
+        .filter(|l| l.starts_with(|c: char| c.is_ascii_digit()))
+        .count()
+}
