@@ -10,6 +10,7 @@ use std::{
 use rustix::net::{
     AddressFamily, RecvFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv, socket_with,
 };
+use rustix::process::{Pid, Signal, kill_process};
 use zone_tests::TestCtx;
 
 /// A zone's run folder.
@@ -74,5 +75,32 @@ fn its_last_word_is_heard_even_if_it_cannot_be_written() {
     ctx.sh("z", "touch /root/go").ok();
     ctx.wait_state("z", "installed");
     assert_eq!(ctx.info("z")["last_exit"]["code"], 7);
+    ctx.finish();
+}
+
+/// A monitor that hangs has 30 s for its first word.
+#[test]
+fn monitors_that_hang_are_waited_for_side_by_side() {
+    let mut ctx = TestCtx::new();
+    let hung = ["a", "b", "c"];
+    for zone in hung.iter().chain(&["well"]) {
+        ctx.boot(&format!("zone: {zone}"));
+    }
+    let monitors = hung.map(|zone| ctx.info(zone)["monitor_pid"].as_i64().unwrap());
+    ctx.kill_daemon();
+    for pid in monitors {
+        let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+        kill_process(pid, Signal::STOP).unwrap();
+    }
+    let began = Instant::now();
+    ctx.start_daemon();
+    let took = began.elapsed();
+    println!("serving after {took:?}");
+    assert!(took < Duration::from_secs(45), "three of them took {took:?}");
+    assert!(took > Duration::from_secs(25), "they were not waited for: {took:?}");
+    assert_eq!(ctx.state("well"), "running");
+    for zone in hung {
+        ctx.wait_state(zone, "installed");
+    }
     ctx.finish();
 }

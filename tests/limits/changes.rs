@@ -2,7 +2,7 @@
 
 use zone_tests::{TestCtx, wait};
 
-use crate::{group_file, in_force, stat};
+use crate::{group_file, in_force, is_v1, stat};
 
 const FULL: &str =
     "cpu: { shares: 30, cap: 0.5, cpus: 0 }\nmemory: { limit: 96M, swap: 0 }\ntasks: { max: 77 }";
@@ -62,20 +62,57 @@ fn a_change_is_made_whole_or_not_at_all() {
     said.fails(1, "zone a: memory.limit: 16M is below the 4");
     assert_eq!((all(&ctx, "a"), ctx.ok(&["export", "a"])), before);
     ctx.sh("a", "test $(stat -c %s /dev/shm/held) = 50000000").ok();
-    // Something the kernel refuses when the others are written already: nobody may run on no CPU.
-    let cpus = group_file(&ctx, "a", ("cpuset", ".."), "..").join("cpuset.cpus");
-    let had = std::fs::read_to_string(&cpus).unwrap();
-    if cpus.starts_with("/sys/fs/cgroup/cpuset") && had.trim() == "0-1" {
-        // The zones' own folder is given one CPU while no zone has both.
-        ctx.ok(&["set", "a", "cpu.cpus=0"]);
-        let before = (all(&ctx, "a"), ctx.ok(&["export", "a"]));
-        std::fs::write(&cpus, "0").unwrap();
-        ctx.zonectl(&["set", "a", "cpu.shares=99", "cpu.cpus=1"]).fails(1, "no CPU 1, only 0");
-        assert_eq!((all(&ctx, "a")[0].clone(), ctx.ok(&["export", "a"])), (before.0[0].clone(), before.1));
-        std::fs::write(&cpus, had.trim()).unwrap();
-    }
     ctx.sh("a", "rm /dev/shm/held").ok();
     ctx.ok(&["set", "a", "memory.limit=16M"]);
+    ctx.finish();
+}
+
+/// What the kernel refused to write, and what it was given in vain before that, by the daemon's log from `since` on.
+fn written(ctx: &TestCtx, since: usize) -> Vec<String> {
+    let log = ctx.log();
+    let lines = log[since..].lines().filter(|line| line.contains("limit path="));
+    let value = |line: &str| {
+        let (path, value) = line.split_once("limit path=")?.1.split_once(' ')?;
+        Some(format!("{} {value}", path.rsplit_once('/')?.1))
+    };
+    lines.filter_map(value).collect()
+}
+
+#[test]
+fn what_was_written_before_the_kernel_refused_is_put_back() {
+    let ctx = TestCtx::new();
+    ctx.boot("zone: a\ncpu: { shares: 30, cap: 1.5 }\ntasks: { max: 77 }");
+    let before = (all(&ctx, "a"), ctx.ok(&["export", "a"]));
+    let v1 = is_v1("cpu") && is_v1("cpuset");
+    // Not less than a group below has (cpusets of version 1); no cap below the burst (cpu, both versions).
+    let (refuses, refused) = if v1 {
+        let below = group_file(&ctx, "a", ("cpuset", "test"), "");
+        std::fs::create_dir(&below).unwrap();
+        std::fs::write(below.join("cpuset.cpus"), "1").unwrap();
+        (below, "cpu.cpus: cannot write \"0\" to ")
+    } else {
+        let burst = group_file(&ctx, "a", ("cpu", "cpu.cfs_burst_us"), "cpu.max.burst");
+        std::fs::write(&burst, "80000").unwrap();
+        (burst, "cpu.cap: cannot write \"50000")
+    };
+    let since = ctx.log().len();
+    let set = ["set", "a", "cpu.shares=99", "cpu.cap=0.5", "cpu.cpus=0", "tasks.max=88"];
+    let said = ctx.zonectl(&set).fails(1, refused);
+    assert!(said.contains("nothing was changed"), "{said}");
+    assert_eq!((all(&ctx, "a"), ctx.ok(&["export", "a"])), before);
+    let written = written(&ctx, since);
+    if v1 {
+        let wanted = ["shares value=\"990\"", "cfs_quota_us value=\"50000\"", "cpuset.cpus value=\"0\""];
+        let undone = ["shares value=\"300\"", "cfs_quota_us value=\"150000\""];
+        let mut lines = written.iter();
+        let told = |part: &&str| lines.next().is_some_and(|line| line.contains(part));
+        assert!(wanted.iter().chain(&undone).all(told), "{written:#?}");
+        std::fs::remove_dir(&refuses).unwrap();
+    } else {
+        std::fs::write(&refuses, "0").unwrap();
+    }
+    ctx.ok(&set);
+    assert_eq!(all(&ctx, "a"), values(["99", "0.5", "0", "", "", "88"]));
     ctx.finish();
 }
 

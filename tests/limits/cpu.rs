@@ -13,14 +13,14 @@ use zone_tests::{TestCtx, wait};
 use crate::{group_file, stat};
 
 /// Busy threads of a zone; ended when dropped.
-struct Load<'a> {
+pub(crate) struct Load<'a> {
     ctx: &'a TestCtx,
     zone: &'a str,
     client: Child,
 }
 
 impl<'a> Load<'a> {
-    fn start(ctx: &'a TestCtx, zone: &'a str, threads: usize) -> Self {
+    pub(crate) fn start(ctx: &'a TestCtx, zone: &'a str, threads: usize) -> Self {
         let script = "i=0; while [ $i -lt $1 ]; do (while :; do :; done) & i=$((i+1)); done; wait";
         let mut command = ctx.command(&["exec", zone, "--", "sh", "-c", script, "sh", &threads.to_string()]);
         let client = command.stdin(Stdio::null()).spawn().unwrap();

@@ -9,6 +9,7 @@ const LOOSER: &str = "cpu.shares=200000 cpu.weight=9999 cpu.idle=0 cpu.cfs_quota
     cpuset.cpus=0-1 cpuset.cpu_exclusive=0 memory.limit_in_bytes=-1 memory.memsw.limit_in_bytes=-1 memory.max=max \
     memory.high=max memory.swap.max=max memory.oom_control=1 memory.swappiness=100 memory.force_empty=0 \
     cgroup.event_control=x pids.max=max blkio.bfq.weight=1000 io.bfq.weight=1000 io.weight=1000 \
+    blkio.throttle.write_bps_device=7:0 blkio.throttle.read_bps_device=254:0 blkio.reset_stats=1 io.max=254:0 \
     cgroup.procs=0 tasks=0 cgroup.clone_children=1 notify_on_release=1 cgroup.kill=1 cgroup.freeze=0 cgroup.type=threaded";
 
 /// Mounts every hierarchy and tries every file and a group of its own in each; prints what it could do. What a zone may

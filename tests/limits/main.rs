@@ -1,9 +1,12 @@
 //! Limits: what zones are entitled to, what stops them, who may change it.
 
 mod bombs;
+mod caps;
 mod cgroup_mode;
 mod changes;
 mod cpu;
+mod disks;
+mod global;
 mod inside;
 mod refused;
 mod steering;
@@ -26,6 +29,16 @@ pub(crate) fn in_force(ctx: &TestCtx, zone: &str, key: &str) -> Option<String> {
     let rows = info["limits"].as_array().cloned().unwrap_or_default();
     let row = rows.into_iter().find(|row| row["key"] == key)?;
     row["limit"].as_str().map(str::to_owned)
+}
+
+/// Whether a controller is in a hierarchy of version 1 here.
+pub(crate) fn is_v1(controller: &str) -> bool {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let has = |options: &str| options.split(',').any(|option| option == controller);
+    mounts.lines().any(|line| {
+        let fields: Vec<_> = line.split(' ').collect();
+        fields.get(2) == Some(&"cgroup") && fields.get(3).is_some_and(|options| has(options))
+    })
 }
 
 /// A file of the zone's group where a controller is, in whichever version.

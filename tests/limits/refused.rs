@@ -20,6 +20,9 @@ fn what_cannot_be_is_refused_where_it_is_written() {
         ("memory.limit=4096", "memory.limit: 4K is too little for a zone to start in; 8M is the least"),
         ("memory.limit=1MB", "is no size"),
         ("tasks.max=0", "tasks.max: 0 is not between 8 and 4194304"),
+        ("io.read=4K", "io.read: 4K a second is too little for a zone; 1M is the least"),
+        ("io.write=fast", "is no size"),
+        ("io.write-iops=1", "io.write-iops: 1 is not between 50 and 1000000000"),
         ("io.weight=100000", "io.weight: 100000 is not between 1 and 1000"),
         ("cpu.weight=5", "unknown field `weight`"),
     ];
@@ -52,6 +55,10 @@ fn doctor_knows_what_is_refused() {
         ("memory.swap", "memory: { limit: 64M, swap: 0 }"),
         ("tasks.max", "tasks: { max: 99 }"),
         ("io.weight", "io: { weight: 99 }"),
+        ("io.read", "io: { read: 9M }"),
+        ("io.write", "io: { write: 9M }\nroot: { sparse: true, quota: 64M }"),
+        ("io.read-iops", "io: { read-iops: 99 }"),
+        ("io.write-iops", "io: { write-iops: 99 }\nroot: { sparse: true, quota: 64M }"),
     ];
     let findings = ctx.json(&["doctor"]);
     let findings = findings["findings"].as_array().unwrap();

@@ -92,7 +92,7 @@ impl TestCtx {
         };
         let mut child = spawned.unwrap_or_else(|e| panic!("zoned: {e}"));
         // An answer, not a mere connection: the socket of a daemon that was killed may live a moment longer.
-        let up = wait::within(std::time::Duration::from_secs(30), || {
+        let up = wait::within(std::time::Duration::from_secs(60), || {
             let ended = child.try_wait().ok().flatten();
             (ended.is_some() || self.zonectl(&["list"]).code == 0).then_some(ended)
         });

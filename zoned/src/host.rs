@@ -17,7 +17,7 @@ use crate::{
     metering::Metering,
     network::Network,
     plan::RunFolder,
-    platform::cgroup::Tree,
+    platform::{cgroup::Tree, disks::Disk},
     store::Store,
     zone::{limits::Keeper, monitors::Monitors},
 };
@@ -37,6 +37,8 @@ pub struct Host {
     pub hard_limits: BTreeMap<u32, u64>,
     /// What outlives the daemon.
     pub store: Store,
+    /// What every zone has files on: the state folder's and `/usr`'s.
+    pub disks: Vec<Disk>,
     /// Groups of processes.
     pub tree: Tree,
     /// Brands.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::cpu::Backend;
+use crate::{cpu::Backend, platform::cgroup::DEFAULT_SHARES};
 
 /// The zones daemon: keeps zones, boots and halts them, and answers zonectl.
 ///
@@ -30,6 +30,10 @@ pub struct Options {
     /// Name of the cgroup all zones are in, right below the root of each hierarchy
     #[arg(long, value_name = "NAME", default_value = "zones")]
     pub cgroup_name: String,
+    /// Shares of the CPUs that all zones together have against each group of the host's own, which has 100 unless the
+    /// host gave it another weight (1 to 10000)
+    #[arg(long, value_name = "SHARES", default_value_t = DEFAULT_SHARES, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub zones_shares: u64,
     /// Name of the bridge zones are connected to, made when the first of them needs it
     #[arg(long, value_name = "NAME", default_value = "zones0", value_parser = interface)]
     pub bridge: String,

@@ -78,8 +78,11 @@ fn of_zone(host: &Host, zone: &Status, mut stat: ZoneStat) -> ZoneStat {
         limit: config.memory.limit.map(|size| size.0),
         oom_kills: taken.oom_kills.unwrap_or(0),
     });
-    stat.io =
-        taken.read.zip(taken.written).map(|(read_bytes, written_bytes)| IoStat { read_bytes, written_bytes });
+    let later = host.limits.uncharged(host, &zone.uuid());
+    stat.io = taken
+        .read
+        .zip(taken.written)
+        .map(|(read_bytes, written)| IoStat { read_bytes, written_bytes: written.saturating_add(later) });
     stat.disk = host.limits.usage(&zone.uuid()).map(|disk| DiskStat {
         used_bytes: disk.bytes,
         limit_bytes: disk.size,

@@ -86,6 +86,9 @@ fn what(kind: &EventKind) -> String {
         EventKind::Limit { key, times } if key == "tasks.max" => {
             format!("{key} reached, {times} forks refused")
         }
+        EventKind::Limit { key, times } if key.starts_with("io.") => {
+            format!("{key} reached, held at it for {times} s")
+        }
         EventKind::Limit { key, times } => format!("{key} reached, no room left for {times} s"),
         EventKind::SchedulerLost { reason, backend } => {
             let now = backend.as_deref().unwrap_or("nothing");
@@ -126,6 +129,7 @@ mod tests {
             (EventKind::Online { after_ms: 1_349 }, "online after 1.3s"),
             (EventKind::Oom { kills: 2 }, "2 processes killed for want of memory"),
             (EventKind::Limit { key: "tasks.max".into(), times: 9 }, "tasks.max reached, 9 forks refused"),
+            (EventKind::Limit { key: "io.read".into(), times: 3 }, "io.read reached, held at it for 3 s"),
             (
                 EventKind::Limit { key: "root.quota".into(), times: 1 },
                 "root.quota reached, no room left for 1 s",

@@ -90,12 +90,18 @@ fn limits(limits: &[LimitUse]) -> String {
 
 /// What is used of a limit and what came of it: `34.2M used, processes killed: 2`.
 fn notes(LimitUse { key, used, hits, note, .. }: &LimitUse) -> String {
-    let bytes = key.starts_with("memory.") || key == "root.quota";
-    let shown = |n: u64| if bytes { units::size(n) } else { n.to_string() };
-    let used = used.map(|n| format!("{} used", shown(n)));
+    let shown = |n: u64| match key.as_str() {
+        "io.read" | "io.write" => format!("{} a second", units::size(n)),
+        "io.read-iops" | "io.write-iops" => format!("{n} a second"),
+        "root.quota" => format!("{} used", units::size(n)),
+        _ if key.starts_with("memory.") => format!("{} used", units::size(n)),
+        _ => format!("{n} used"),
+    };
+    let used = used.map(shown);
     let happened = match key.as_str() {
         "memory.limit" => "processes killed:",
         "tasks.max" => "forks refused:",
+        _ if key.starts_with("io.") => "seconds at it:",
         _ => "periods held back:",
     };
     let hits = hits.filter(|n| *n > 0).map(|n| format!("{happened} {n}"));
@@ -149,11 +155,13 @@ mod tests {
             of("memory.limit", "64M", Some(1 << 20), Some(2)),
             of("tasks.max", "8", Some(8), Some(0)),
             of("root.quota", "64M", Some(5 << 20), None),
+            of("io.write", "20M", Some(19 << 20), Some(7)),
         ]);
         assert_eq!(
             shown,
             "limits     cpu.shares    300  kept by deficit\n           memory.limit  64M  1.00M used, processes killed: 2\n           \
-             tasks.max       8  8 used\n           root.quota    64M  5.00M used\n"
+             tasks.max       8  8 used\n           root.quota    64M  5.00M used\n           \
+             io.write      20M  19.0M a second, seconds at it: 7\n"
         );
         assert_eq!(limits(&[]), "");
     }

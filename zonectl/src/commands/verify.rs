@@ -97,7 +97,13 @@ fn effective(config: &ZoneConfig) -> Result<String> {
             "swap": config.memory.swap,
         }),
         tasks: json!({ "max": config.tasks.max }),
-        io: json!({ "weight": config.io.weight }),
+        io: json!({
+            "weight": config.io.weight,
+            "read": config.io.read,
+            "write": config.io.write,
+            "read-iops": config.io.read_iops,
+            "write-iops": config.io.write_iops,
+        }),
         process: Process {
             init: process("init", own("none")),
             command: &config.process.command,

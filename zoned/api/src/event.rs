@@ -71,7 +71,7 @@ pub enum EventKind {
         /// Key of the configuration.
         key: String,
         /// How often since the last such event: forks refused at `tasks.max`, seconds without room at `root.quota` and
-        /// `root.inodes`.
+        /// `root.inodes`, seconds held at a cap of `io`.
         times: u64,
     },
     /// The kernel took zoned's CPU scheduler away.

@@ -69,11 +69,11 @@ pub struct LimitUse {
     pub key: String,
     /// The limit, in the configuration's form.
     pub limit: String,
-    /// What is used now: bytes, tasks or inodes.
+    /// What is used now: bytes, tasks or inodes; with `io.*` bytes or requests a second on the busiest disk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used: Option<u64>,
     /// What came of it: processes killed at `memory.limit`, forks refused at `tasks.max`, periods of a tenth of a
-    /// second that `cpu.cap` cut short.
+    /// second that `cpu.cap` cut short, seconds at a cap of `io`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hits: Option<u64>,
     /// What keeps it, and what that does now, where there is something to say.

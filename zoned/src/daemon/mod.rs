@@ -30,9 +30,13 @@ use crate::{
     host::{Host, Names},
     image::{ImageError, Images},
     metering::{self, Metering},
+    mountinfo,
     network::{self, Network, Settings},
     options::Options,
-    platform::cgroup::{CgroupError, Tree},
+    platform::{
+        cgroup::{CgroupError, Tree},
+        disks::{self, Disk},
+    },
     server::{self, Daemon, ListenError},
     store::{Store, StoreError},
     zone::{autoboot::autoboot, limits, monitors::Monitors, recovery::recover, zones::Zones},
@@ -145,8 +149,9 @@ fn prepare(options: &Options) -> Result<Host, StartError> {
         boot_id: fs::read_to_string(boot_id).map_err(StartError::io(boot_id, "read"))?.trim().to_owned(),
         monitors: Monitors::new(monitor, &options.run_dir),
         hard_limits: hard_limits(),
+        disks: disks(&options.state_dir),
         store,
-        metering: metering(&tree, &options.run_dir)?,
+        metering: metering(&tree, options)?,
         cpu: cpu::Keeper::new(options.cpu_backend.clone()),
         tree,
         images,
@@ -161,11 +166,22 @@ fn prepare(options: &Options) -> Result<Host, StartError> {
     })
 }
 
+/// The disks below a state folder and below what sparse zones share.
+fn disks(state_dir: &Path) -> Vec<Disk> {
+    let mounts = mountinfo::mounts().unwrap_or_default();
+    let below = |path| fs::canonicalize(path).map(|path| disks::below(&mounts, &path)).unwrap_or_default();
+    let mut all = [below(state_dir), below(Path::new("/usr"))].concat();
+    all.sort();
+    all.dedup();
+    all
+}
+
 /// The zones' parent groups, and the programs that meter what is in them. Leaves neither behind if that fails and
 /// no zone of an earlier daemon needs them.
-fn metering(tree: &Tree, run_dir: &Path) -> Result<Metering, StartError> {
+fn metering(tree: &Tree, options: &Options) -> Result<Metering, StartError> {
+    let run_dir = &options.run_dir;
     let made = || -> Result<Metering, StartError> {
-        tree.prepare()?;
+        tree.prepare(options.zones_shares)?;
         bpffs::mount(run_dir)?;
         Ok(Metering::open(run_dir, tree.parent())?)
     };

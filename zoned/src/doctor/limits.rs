@@ -6,21 +6,41 @@ use super::finding;
 use crate::{
     cpu::{Backend, cgroup_mode},
     host::Host,
-    platform::cgroup::Enforced,
+    platform::cgroup::{Beside, Enforced},
 };
 
 /// A finding for each limit of a configuration.
 pub(super) fn examine(host: &Host) -> Vec<Finding> {
-    let mut found: Vec<_> = host.tree.enforceable().into_iter().map(of_key).collect();
+    let mut found: Vec<_> = host.tree.enforceable(&host.disks).into_iter().map(of_key).collect();
     found.push(backend(host));
     found.push(fairness());
-    found.push(finding(
-        "shares of global",
-        Verdict::Limited,
-        format!("the host's processes are outside of {}", host.tree.parent().display()),
-        "not kept: against the host's own processes all zones together weigh as much as one group, whatever their shares",
-    ));
+    found.push(global(host.tree.beside()));
     found
+}
+
+/// The host's own processes are moved nowhere and their groups' weights left alone, so that they may be in many or none.
+fn global(beside: Option<Beside>) -> Finding {
+    let subject = "shares of global";
+    let Some(Beside { version, shares, loose, groups }) = beside else {
+        let why = "zones have no cpu controller here";
+        return finding(
+            subject,
+            Verdict::Limited,
+            why,
+            "the host's processes and the zones' share by number",
+        );
+    };
+    let together = format!("{version}: all zones together have {shares} (--zones-shares)");
+    if loose {
+        let found = format!("{together}; processes of the host's are in no group of the controller");
+        let meaning = "not kept: each busy thread of those (or session, with sched_autogroup_enabled) counts 100 against the zones; zoned moves none, \
+                       an init that puts its services into groups does";
+        return finding(subject, Verdict::Limited, found, meaning);
+    }
+    let found = format!("{together}; the host's are in {}", groups.join(", "));
+    let meaning =
+        "each of the host's groups counts by its own weight, 100 by default, and only while it is busy";
+    finding(subject, Verdict::Good, found, meaning)
 }
 
 fn of_key(Enforced { keys, how }: Enforced) -> Finding {

@@ -299,6 +299,10 @@ impl RunFolder {
     pub fn exit(&self) -> PathBuf {
         self.0.join("exit.json")
     }
+    /// Number of the device of its volume, if it has one.
+    pub fn disk(&self) -> PathBuf {
+        self.0.join("disk")
+    }
     /// What the daemon noted of the boot.
     pub fn run(&self) -> PathBuf {
         self.0.join("run.json")

@@ -7,6 +7,7 @@ pub mod cgroup;
 pub mod confine;
 pub mod console;
 pub mod devices;
+pub mod disks;
 pub mod failure;
 pub mod mounts;
 pub mod overlay;

@@ -30,8 +30,11 @@ use rustix::{
 };
 
 use self::device::{Device, attach, showing, wait_until_unused};
-pub use self::{device::devices, usage::Usage};
-use super::{At, Failure};
+pub use self::{
+    device::{devices, is_of_another},
+    usage::Usage,
+};
+use super::{At, Failure, disks::Disk};
 
 /// Makes a volume with empty folders `upper` and `work`. Removes what there is of it on an error.
 pub fn create(file: &Path, bytes: u64, inodes: Option<u64>) -> Result<(), Failure> {
@@ -65,8 +68,8 @@ fn make(file: &Path, bytes: u64, inodes: Option<u64>) -> Result<(), Failure> {
 pub struct Volume {
     /// Its root, detached.
     pub root: OwnedFd,
-    /// Number of the device that shows it, as stat(2) gives it.
-    pub device: u64,
+    /// The device that shows it.
+    pub disk: Disk,
     size: u64,
 }
 
@@ -94,9 +97,9 @@ fn mounted(file: &Path, device: &Device) -> Result<Volume, Failure> {
     fsconfig_create(&fs).at("mount", file.display())?;
     let attributes = MountAttrFlags::MOUNT_ATTR_NODEV;
     let root = fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, attributes).at("mount", file.display())?;
-    let device = device.number().at("look at", device.path.display())?;
+    let disk = device.disk().at("look at", device.path.display())?;
     let size = fs::metadata(file).at("look at", file.display())?.len();
-    Ok(Volume { root, device, size })
+    Ok(Volume { root, disk, size })
 }
 
 /// Lets a volume that is not mounted be this large. Never makes it smaller. (A mounted one could grow as well, but that
@@ -191,7 +194,7 @@ mod tests {
         let second = mount(&file).map(drop).unwrap_err().to_string();
         assert!(second.contains("still shows it"), "{second}");
         let again = share(&file).unwrap();
-        assert_eq!(again.device, held.device);
+        assert_eq!(again.disk, held.disk);
         drop(held);
         assert!(shown_by(&file).is_some() && again.usage().is_ok());
         drop(again);

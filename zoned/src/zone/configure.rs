@@ -43,8 +43,7 @@ pub(super) fn change(
             if config.zone != status.config.zone {
                 host.names.release(&config.zone, uuid);
             }
-            limits::put_back(host, status);
-            return Err(e);
+            return Err(limits::put_back(host, status, e));
         }
     };
     if config.zone != status.config.zone {

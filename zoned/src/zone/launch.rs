@@ -136,7 +136,7 @@ fn prepare(host: &Host, status: &Status, identity: Identity, folder: &RunFolder)
     tracing::debug!(zone = %identity.name, "groups are made");
     host.images.grow(identity.uuid, status.config.root.quota)?;
     let dataset = host.images.dataset(identity.uuid);
-    host.limits.begin(&host.tree, &identity, &status.config, &dataset)?;
+    host.limits.begin(host, &identity, &status.config, &dataset)?;
     let id = host.tree.id(&tag)?;
     host.metering.assign(&identity, id, &status.config).map_err(BootError::Metering)?;
     tracing::debug!(zone = %identity.name, "it is metered");

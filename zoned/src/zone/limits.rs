@@ -5,6 +5,8 @@
 //! event.
 
 mod boot;
+mod caps;
+mod disks;
 mod steer;
 mod uses;
 
@@ -19,7 +21,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use uuid::Uuid;
 use zoned_api::{
     ApiError, ZoneConfig,
-    config::{Cpu, Limits},
+    config::{Io, Limits},
     error::Fault,
 };
 
@@ -32,8 +34,8 @@ use crate::{
     plan::{Dataset, Identity},
     platform::{
         Failure,
-        cgroup::{LimitError, Tree},
-        volume::{self, Usage, Volume},
+        cgroup::{Disks, LimitError},
+        volume::Usage,
     },
 };
 
@@ -63,39 +65,44 @@ pub enum BeginError {
 }
 
 impl Keeper {
-    /// Sets the limits of a boot whose groups were just made, and mounts its volume: nobody else has it mounted yet.
+    /// Sets the limits of a boot whose groups were just made, and mounts its volume.
     pub fn begin(
         &self,
-        tree: &Tree,
+        host: &Host,
         identity: &Identity,
         config: &ZoneConfig,
         dataset: &Dataset,
     ) -> Result<(), BeginError> {
-        let volume = match dataset {
-            Dataset::Volume(file) => Some(volume::mount(file)?),
-            Dataset::Folder(_) => None,
-        };
+        let mounted = disks::mount(&host.run_folder(&identity.uuid), dataset)?;
+        let (volume, own) = mounted.unzip();
         let mut kept = self.lock();
         let limits = kept.changed.remove(&identity.uuid).unwrap_or_else(|| config.limits());
-        tree.limit_new(&identity.tag(), &limits)?;
-        kept.watch(tree, identity, limits.cpu, volume);
+        let disks = disks::disks(host, config, own.map(|own| own.disk));
+        host.tree.limit_new(&identity.tag(), &limits, &disks)?;
+        let mut boot = Boot::new(&host.tree, identity, &limits, disks);
+        (boot.volume, boot.own) = (volume, own);
+        kept.boots.insert(identity.uuid, boot);
         Ok(())
     }
 
     /// Takes over a boot of an earlier daemon's; what that one did not come to write is written.
-    pub fn adopt(&self, tree: &Tree, identity: &Identity, config: &ZoneConfig) {
-        if let Err(e) = tree.limit(&identity.tag(), &config.limits()) {
+    pub fn adopt(&self, host: &Arc<Host>, identity: &Identity, config: &ZoneConfig) {
+        let own = disks::noted(&host.run_folder(&identity.uuid));
+        let (disks, limits) = (disks::disks(host, config, own.map(|own| own.disk)), config.limits());
+        if let Err(e) = host.tree.limit(&identity.tag(), &limits, &disks) {
             tracing::error!(zone = %identity.name, "not all of its limits are in force: {}", whole(&e));
         }
-        self.lock().watch(tree, identity, config.cpu.clone(), None);
+        let mut boot = Boot::new(&host.tree, identity, &limits, disks);
+        boot.own = own;
+        self.lock().boots.insert(identity.uuid, boot);
+        if let Dataset::Volume(file) = host.images.dataset(identity.uuid) {
+            let (host, identity) = (host.clone(), identity.clone());
+            tokio::task::spawn_blocking(move || host.limits.adopt_volume(&identity, &file));
+        }
     }
 
-    /// Mounts the volume of a boot that was taken over. Blocks while the zone forces to the disk what it has written.
-    pub fn adopt_volume(&self, identity: &Identity, file: &Path) {
-        let volume = volume::join(file).unwrap_or_else(|e| {
-            tracing::warn!(zone = %identity.name, "how full its disk is cannot be told: {}", whole(&e));
-            None
-        });
+    fn adopt_volume(&self, identity: &Identity, file: &Path) {
+        let volume = disks::join(identity.name.as_str(), file);
         let mut kept = self.lock();
         if let Some(boot) = kept.boots.get_mut(&identity.uuid).filter(|boot| boot.tag == identity.tag()) {
             boot.volume = volume;
@@ -106,10 +113,15 @@ impl Keeper {
         }
     }
 
-    /// Changes the limits of a zone where it runs. True if it does.
+    /// Gives a zone other limits where it runs, by `write`. None if it does not.
     ///
     /// The kernel may have to reclaim memory for that, and to write what is in it to a disk: others go on meanwhile.
-    fn change(&self, tree: &Tree, status: &Status, limits: &Limits) -> Result<bool, LimitError> {
+    fn change<T>(
+        &self,
+        status: &Status,
+        limits: &Limits,
+        write: impl FnOnce(&str, &Limits, &Disks) -> T,
+    ) -> Option<T> {
         let uuid = status.uuid();
         let writing = {
             let mut kept = self.lock();
@@ -119,39 +131,64 @@ impl Keeper {
         if let Some(writing) = writing {
             let _one = lock(&writing);
             // Else it has ended meanwhile; while it is there its groups are, until this has been let go.
-            let tag = self.lock().boots.get(&uuid).map(|boot| boot.tag.clone());
-            if let Some(tag) = tag {
-                tree.limit(&tag, limits)?;
-                self.lock()
-                    .boots
-                    .get_mut(&uuid)
-                    .into_iter()
-                    .for_each(|boot| boot.set_cpu(limits.cpu.clone()));
-                return Ok(true);
+            let now = self.seen(&uuid, |boot| (boot.tag.clone(), boot.disks.clone(), boot.dying));
+            if let Some((tag, disks, dying)) = now {
+                let limits = if dying { uncapped(limits) } else { limits.clone() };
+                let written = write(&tag, &limits, &disks);
+                self.lock().boots.get_mut(&uuid).into_iter().for_each(|boot| boot.give(&limits));
+                return Some(written);
             }
         }
         if status.doing.is_some() {
             self.lock().changed.insert(uuid, limits.clone());
         }
-        Ok(false)
+        None
     }
 
-    /// Ends to watch a zone, of which nothing runs any more. Its groups are still there.
-    pub fn end(&self, host: &Host, zone: &Uuid) {
+    /// Lets a boot that is about to be killed use its disks as it can: a process that waits for one does not die.
+    pub fn let_go(&self, host: &Host, identity: &Identity) {
+        let writing = self.lock().boots.get_mut(&identity.uuid).map(|boot| {
+            boot.dying = true;
+            boot.writing.clone()
+        });
+        let _one = writing.as_ref().map(|writing| lock(writing));
+        let (folder, dataset) = (host.run_folder(&identity.uuid), host.images.dataset(identity.uuid));
+        let released = disks::release(host, &folder, &dataset);
+        for e in host.tree.uncap_io(&identity.tag()).err().into_iter().chain(released.err()) {
+            tracing::warn!(zone = %identity.name, "its disks stay capped: {}", whole(&e));
+        }
+    }
+
+    /// Ends to watch a zone, of which nothing runs any more. Its groups are still there. Returns what could not be taken
+    /// back.
+    pub fn end(&self, host: &Host, zone: &Uuid) -> Vec<String> {
         let ended = {
             let mut kept = self.lock();
             kept.changed.remove(zone);
             kept.boots.remove(zone)
         };
+        let released = disks::release(host, &host.run_folder(zone), &host.images.dataset(*zone));
         if let Some(mut boot) = ended {
             drop(lock(&boot.writing));
             boot.look_last(host);
         }
+        released.err().map(|e| whole(&e)).into_iter().collect()
+    }
+
+    /// What is seen of a boot that runs. Waits for nothing.
+    fn seen<T>(&self, zone: &Uuid, see: impl FnOnce(&Boot) -> T) -> Option<T> {
+        self.lock().boots.get(zone).map(see)
+    }
+
+    /// Bytes that have come to be written to the disk of a zone that runs, where the kernel charges nobody for them.
+    pub fn uncharged(&self, host: &Host, zone: &Uuid) -> u64 {
+        let own = self.seen(zone, |boot| Some((boot.tag.clone(), boot.own?))).flatten();
+        own.map_or(0, |(tag, own)| host.tree.uncharged(&tag, own.disk, own.before))
     }
 
     /// How full the volume of a zone that runs is, where it has one. Waits for nothing.
     pub fn usage(&self, zone: &Uuid) -> Option<Usage> {
-        self.lock().boots.get(zone)?.usage()
+        self.seen(zone, Boot::usage)?
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
@@ -159,16 +196,13 @@ impl Keeper {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// The same limits without caps of disks.
+fn uncapped(limits: &Limits) -> Limits {
+    Limits { io: Io { weight: limits.io.weight, ..Io::default() }, ..limits.clone() }
 }
 
-impl Kept {
-    fn watch(&mut self, tree: &Tree, identity: &Identity, cpu: Cpu, volume: Option<Volume>) {
-        let (tag, name) = (identity.tag(), identity.name.clone());
-        let counters = tree.counters(&tag);
-        self.boots.insert(identity.uuid, Boot::new(tag, name, counters, cpu, volume));
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Looks after all zones for as long as the daemon lives.
@@ -183,7 +217,8 @@ pub async fn watch(host: Arc<Host>) {
 
 /// Whether this host can enforce the limits of a configuration.
 pub(super) fn check(host: &Host, config: &ZoneConfig) -> Result<(), ApiError> {
-    host.tree.can_limit(&config.limits()).map_err(|e| refused("configuration", &e))
+    let disks = disks::disks(host, config, None);
+    host.tree.can_limit(&config.limits(), &disks).map_err(|e| refused("configuration", &e))
 }
 
 /// Gives a zone the limits of its next configuration, where it runs. True if it does. On an error some may be changed.
@@ -192,15 +227,22 @@ pub(super) fn change(host: &Host, status: &Status, next: &ZoneConfig) -> Result<
     if next.limits() == status.config.limits() {
         return Ok(false);
     }
-    let changed = host.limits.change(&host.tree, status, &next.limits());
-    changed.map_err(|e| refused(&format!("zone {}", status.config.zone), &e))
+    let limit = |tag: &str, limits: &Limits, disks: &Disks| host.tree.limit(tag, limits, disks);
+    let changed = host.limits.change(status, &next.limits(), limit).transpose();
+    changed.map(|now| now.is_some()).map_err(|e| refused(&format!("zone {}", status.config.zone), &e))
 }
 
-/// Gives a zone the limits back that it had.
-pub(super) fn put_back(host: &Host, status: &Status) {
-    if let Err(e) = host.limits.change(&host.tree, status, &status.config.limits()) {
-        tracing::error!(zone = %status.config.zone, "its limits could not all be put back: {}", whole(&e));
+/// Gives a zone the limits back that it had, after a change that failed. Returns the error of that, with what could not
+/// be put back.
+pub(super) fn put_back(host: &Host, status: &Status, failed: ApiError) -> ApiError {
+    let put_back = |tag: &str, limits: &Limits, disks: &Disks| host.tree.put_back(tag, limits, disks);
+    let left = host.limits.change(status, &status.config.limits(), put_back).unwrap_or_default();
+    if left.is_empty() {
+        return failed;
     }
+    let left = left.iter().map(|e| whole(e)).collect::<Vec<_>>().join("; ");
+    let hint = "`zonectl info` shows what is in force; set it again once there is room";
+    ApiError::failed(format!("{failed}; and not all could be put back: {left}"), Some(hint.into()))
 }
 
 /// In the words of the API; `of` is what the key is of.

@@ -28,8 +28,8 @@ use crate::{
     fault::whole,
     host::Host,
     monitor::protocol::{ExitRecord, Phase},
-    plan::{Dataset, Plan},
-    store::StoreError,
+    plan::Plan,
+    store::{StoreError, Stored},
 };
 
 /// Starts the actors of all zones that are kept. Returns how many were found running.
@@ -39,27 +39,39 @@ pub async fn recover(zones: &Arc<Zones>) -> Result<u32, StoreError> {
     for fault in &faults {
         host.leave_out(whole(fault));
     }
-    let mut running = 0;
+    // Side by side: a monitor that hangs is waited for, and each other one meanwhile.
+    let mut looks = Vec::new();
     for stored in kept {
-        let (name, uuid) = (stored.config.zone.clone(), stored.record.uuid);
-        if host.names.claim(&name, uuid).is_err() {
-            let why =
-                format!("zone {uuid}: its name {name} is that of another zone; change one in its zone.yaml");
-            host.leave_out(why);
-            continue;
-        }
-        let ids = host.store.ids.of(&uuid)?;
-        if let Err(e) = host.network.restore(uuid, &stored.config, &host.store.folder(&uuid)) {
-            // Told again when it is booted.
-            tracing::error!(zone = %name, "{}", whole(&e));
-        }
-        let (status, first) = find(host, Status::at_rest(stored, ids)).await;
+        let Some(status) = restore(host, stored)? else { continue };
+        let host = host.clone();
+        looks.push(tokio::spawn(async move { find(&host, status).await }));
+    }
+    let mut running = 0;
+    for look in looks {
+        let (status, first) = look.await.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic()));
         let first = first.or_else(|| reboot(host, &status));
         running += u32::from(status.run.is_some());
-        tracing::info!(zone = %name, state = %status.state, "found");
+        tracing::info!(zone = %status.config.zone, state = %status.state, "found");
         zones.start(status, first);
     }
     Ok(running)
+}
+
+/// Gives a zone its name, ids and addresses again; none if its name is another's.
+fn restore(host: &Host, stored: Stored) -> Result<Option<Status>, StoreError> {
+    let (name, uuid) = (stored.config.zone.clone(), stored.record.uuid);
+    if host.names.claim(&name, uuid).is_err() {
+        let why =
+            format!("zone {uuid}: its name {name} is that of another zone; change one in its zone.yaml");
+        host.leave_out(why);
+        return Ok(None);
+    }
+    let ids = host.store.ids.of(&uuid)?;
+    if let Err(e) = host.network.restore(uuid, &stored.config, &host.store.folder(&uuid)) {
+        // Told again when it is booted.
+        tracing::error!(zone = %name, "{}", whole(&e));
+    }
+    Ok(Some(Status::at_rest(stored, ids)))
 }
 
 /// Goes on with a reboot that an administrator asked for. (Where the boot has ended meanwhile, what comes after its
@@ -126,12 +138,13 @@ fn sweep(host: &Host, uuid: &Uuid) -> u64 {
     tags.dedup();
     for tag in tags {
         highest = highest.max(ours(&tag).unwrap_or(0));
+        let uncapped = host.tree.uncap_io(&tag).err().map(|e| whole(&e));
+        uncapped.into_iter().for_each(|e| tracing::error!("{e}"));
         let problems = host.tree.kill(&tag).err().into_iter().chain(host.tree.remove(&tag));
         problems.for_each(|e| tracing::error!("{}", whole(&e)));
     }
-    if let Err(e) = host.metering.release(uuid) {
-        tracing::error!("{e}");
-    }
+    let problems = host.limits.end(host, uuid).into_iter().chain(host.metering.release(uuid).err());
+    problems.for_each(|e| tracing::error!("{e}"));
     // There is none, or nothing in it that anybody needs.
     let _ = std::fs::remove_dir_all(host.run_folder(uuid).0);
     highest
@@ -144,11 +157,7 @@ fn adopt(host: &Arc<Host>, mut status: Status, tether: Tether, record: &RunRecor
     if let Err(e) = metered.and_then(|id| host.metering.adopt(&identity, id, &status.config)) {
         tracing::error!(zone = %status.config.zone, "it runs unmetered: {e}");
     }
-    host.limits.adopt(&host.tree, &identity, &status.config);
-    if let Dataset::Volume(file) = host.images.dataset(identity.uuid) {
-        let (host, identity) = (host.clone(), identity.clone());
-        tokio::task::spawn_blocking(move || host.limits.adopt_volume(&identity, &file));
-    }
+    host.limits.adopt(host, &identity, &status.config);
     let plan = Plan::load(&host.run_folder(&status.uuid()));
     if let Some(plan) = &plan {
         let groups = host.tree.zone(&identity.tag());

@@ -26,11 +26,14 @@ const MONITOR_EXIT: Duration = Duration::from_secs(10);
 pub(super) async fn tear_down(work: &Work) -> Result<ExitRecord, ApiError> {
     let status = work.status();
     let (uuid, identity) = (status.uuid(), status.identity());
-    let tag = identity.tag();
     let mut problems = Vec::new();
 
-    let killing = tag.clone();
-    let killed = work.blocking(move |host| host.tree.kill(&killing)).await;
+    let killing = identity.clone();
+    let killed = work.blocking(move |host| {
+        host.limits.let_go(host, &killing);
+        host.tree.kill(&killing.tag())
+    });
+    let killed = killed.await;
     match killed {
         // With processes left the monitor stays with them, for the next try.
         Err(e) => problems.push(whole(&e)),
@@ -89,11 +92,11 @@ async fn end_monitor(work: &Work, uuid: Uuid) {
 
 /// Removes what the kernel holds for a boot without processes. Returns what could not be.
 fn clear(host: &Host, zone: &Identity) -> Vec<String> {
-    host.limits.end(host, &zone.uuid);
+    let held = host.limits.end(host, &zone.uuid);
     let network = host.network.down(zone);
     let metering = host.metering.release(&zone.uuid).err().map(|e| format!("metering: {e}"));
     let groups = host.tree.remove(&zone.tag());
-    network.into_iter().chain(metering).chain(groups.iter().map(|e| whole(e))).collect()
+    held.into_iter().chain(network).chain(metering).chain(groups.iter().map(|e| whole(e))).collect()
 }
 
 /// How a boot ended; takes its run folder away if there were no problems before.

@@ -3,14 +3,13 @@
 //! A key that is absent limits nothing. Whether a host can enforce one is for the daemon to say; here is checked
 //! what no host could.
 
-use std::{collections::BTreeSet, fmt};
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
     ZoneConfig,
-    size::{Scalar, Size},
+    cpu_set::{CpuSet, MAX_CPUS},
+    size::Size,
 };
 use crate::error::ApiError;
 
@@ -29,11 +28,17 @@ pub const DEFAULT_WEIGHT: u64 = 100;
 /// Least cap: the kernel hands out CPU time by the millisecond, ten times a second.
 const MIN_CAP: f64 = 0.01;
 
-/// Most CPUs any kernel knows.
-const MAX_CPUS: u32 = 8192;
-
 /// Least memory: with less the kernel's own tables for a zone and the way into it do not fit.
 const MIN_MEMORY: u64 = 8 << 20;
+
+/// Least bytes a second: with fewer a zone's own start takes minutes.
+const MIN_RATE: Size = Size(1 << 20);
+
+/// Least requests a second, for the same reason.
+const MIN_IOPS: u64 = 50;
+
+/// Most requests a second: version 1 has 32 bits for them.
+const MAX_IOPS: u64 = 1_000_000_000;
 
 /// Least number of tasks: with fewer nobody can log in and look.
 const MIN_TASKS: u64 = 8;
@@ -85,14 +90,26 @@ pub struct Tasks {
 }
 
 /// Input and output of block devices.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-#[schemars(extend("examples" = [{ "weight": 100 }]))]
+#[schemars(extend("examples" = [{ "read": "50M", "write": "20M" }]))]
 pub struct Io {
     /// Weight against other zones on the same device, 1 to 1000; 100 if not given. Needs a device with the scheduler
     /// bfq or with io.cost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<u64>,
+    /// Most bytes a second read from each disk its files are on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read: Option<Size>,
+    /// Most bytes a second written to each. Needs `root.quota` where the controller is of cgroup version 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write: Option<Size>,
+    /// Most requests a second that read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_iops: Option<u64>,
+    /// Most requests a second that write, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write_iops: Option<u64>,
 }
 
 /// All limits of a zone.
@@ -118,12 +135,7 @@ impl Cpu {
 impl ZoneConfig {
     /// Its limits.
     pub fn limits(&self) -> Limits {
-        Limits {
-            cpu: self.cpu.clone(),
-            memory: self.memory.clone(),
-            tasks: self.tasks.clone(),
-            io: self.io.clone(),
-        }
+        Limits { cpu: self.cpu.clone(), memory: self.memory.clone(), tasks: self.tasks.clone(), io: self.io }
     }
 
     /// The same configuration with other limits.
@@ -154,7 +166,17 @@ impl ZoneConfig {
             refuse("memory.high", (high > limit).then_some(why), "give less than the limit")?;
         }
         within("tasks.max", tasks.max, MIN_TASKS, MAX_TASKS, "take the key away for no limit")?;
-        within("io.weight", io.weight, 1, MAX_WEIGHT, "weights count against those of the other zones")
+        within("io.weight", io.weight, 1, MAX_WEIGHT, "weights count against those of the other zones")?;
+        for (key, rate) in [("io.read", io.read), ("io.write", io.write)] {
+            let slow = rate.filter(|rate| *rate < MIN_RATE);
+            let why =
+                slow.map(|rate| format!("{rate} a second is too little for a zone; {MIN_RATE} is the least"));
+            refuse(key, why, "give bytes a second like 50M, or take the key away for no cap")?;
+        }
+        for (key, iops) in [("io.read-iops", io.read_iops), ("io.write-iops", io.write_iops)] {
+            within(key, iops, MIN_IOPS, MAX_IOPS, "give requests a second, or take the key away for no cap")?;
+        }
+        Ok(())
     }
 }
 
@@ -170,77 +192,6 @@ fn refuse(key: &str, why: Option<String>, hint: &str) -> Result<(), ApiError> {
     }
 }
 
-/// CPUs by number, as the kernel writes them: `0-1,3`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(try_from = "Scalar", into = "Scalar")]
-#[schemars(with = "Scalar")]
-pub struct CpuSet(BTreeSet<u32>);
-
-impl CpuSet {
-    /// From the kernel's form.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let form = || format!("{text:?} is no list of CPUs; write numbers and ranges, like 0-1,3");
-        let mut set = BTreeSet::new();
-        for part in text.trim().split(',') {
-            let (from, to) = part.split_once('-').unwrap_or((part, part));
-            let number = |n: &str| n.trim().parse::<u32>().ok().filter(|n| *n < MAX_CPUS).ok_or_else(form);
-            let (from, to) = (number(from)?, number(to)?);
-            if from > to {
-                return Err(form());
-            }
-            set.extend(from..=to);
-        }
-        Ok(Self(set))
-    }
-
-    /// Those that the other set has not.
-    pub fn without(&self, other: &Self) -> Option<Self> {
-        let rest: BTreeSet<u32> = self.0.difference(&other.0).copied().collect();
-        (!rest.is_empty()).then_some(Self(rest))
-    }
-
-    /// The numbers.
-    pub fn numbers(&self) -> &BTreeSet<u32> {
-        &self.0
-    }
-
-    /// How many.
-    pub fn count(&self) -> usize {
-        self.0.len()
-    }
-}
-
-impl TryFrom<Scalar> for CpuSet {
-    type Error = String;
-
-    fn try_from(scalar: Scalar) -> Result<Self, String> {
-        match scalar {
-            Scalar::Number(n) => Self::parse(&n.to_string()),
-            Scalar::Text(text) => Self::parse(&text),
-        }
-    }
-}
-
-impl fmt::Display for CpuSet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut runs: Vec<(u32, u32)> = Vec::new();
-        for cpu in &self.0 {
-            match runs.last_mut() {
-                Some((_, last)) if *last + 1 == *cpu => *last = *cpu,
-                _ => runs.push((*cpu, *cpu)),
-            }
-        }
-        let shown = runs.iter().map(|(a, b)| if a == b { a.to_string() } else { format!("{a}-{b}") });
-        f.write_str(&shown.collect::<Vec<_>>().join(","))
-    }
-}
-
-impl From<CpuSet> for Scalar {
-    fn from(set: CpuSet) -> Self {
-        Self::plain(set.to_string())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -253,7 +204,7 @@ mod tests {
     #[test]
     fn limits_are_read_and_written_alike() {
         let text = "zone: a\ncpu: { shares: 0, cap: 1.5, cpus: 1 }\nmemory: { limit: 512M, high: 470000K, swap: 0 }\n\
-                    tasks: { max: 64 }\nio: { weight: 7 }";
+                    tasks: { max: 64 }\nio: { weight: 7, read: 50M, write-iops: 300 }";
         let config = ZoneConfig::parse(text).unwrap();
         let limits = config.limits();
         assert_eq!(
@@ -284,31 +235,15 @@ mod tests {
             ("memory: { limit: 99999999T }", "is no size"),
             ("memory: { limit: 64M, high: 65M }", "memory.high: 65M is above memory.limit, 64M"),
             ("tasks: { max: 1 }", "tasks.max: 1 is not between 8 and 4194304"),
+            ("io: { read: 4K }", "io.read: 4K a second is too little for a zone; 1M is the least"),
+            ("io: { write: -1 }", "line 2"),
+            ("io: { write-iops: 5 }", "io.write-iops: 5 is not between 50 and 1000000000"),
             ("io: { weight: 0 }", "io.weight: 0 is not between 1 and 1000"),
             ("cpu: { share: 1 }", "unknown field `share`"),
         ];
         for (keys, says) in cases {
             let said = parse(keys).unwrap_err();
             assert!(said.contains(says), "{keys}: {said}");
-        }
-    }
-
-    #[test]
-    fn cpus_and_sizes_have_the_kernels_form() {
-        let set = |text: &str| CpuSet::parse(text).unwrap();
-        assert_eq!(set("3,0-1,2,7\n").to_string(), "0-3,7");
-        assert_eq!(set("0-4").without(&set("0-1")).unwrap().to_string(), "2-4");
-        assert_eq!((set("0").without(&set("0-1")), set("0-3,9").count()), (None, 5));
-        let shown = [0, 1023, 1 << 10, 3 << 20, (1 << 30) + 1, 5 << 40].map(|n| Size(n).to_string());
-        assert_eq!(shown, ["0", "1023", "1K", "3M", "1073741825", "5T"]);
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn no_list_of_cpus_makes_it_panic(text in "[0-9,\\- ]{0,40}") {
-            if let Ok(set) = CpuSet::parse(&text) {
-                proptest::prop_assert_eq!(CpuSet::parse(&set.to_string()).unwrap(), set);
-            }
         }
     }
 }

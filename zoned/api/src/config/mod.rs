@@ -4,6 +4,7 @@
 //! what only the whole can tell; `set` changes single keys of a text. None of them looks at the host.
 
 mod check;
+mod cpu_set;
 mod limits;
 mod net;
 mod online;
@@ -23,7 +24,8 @@ pub use net::{
     is_interface_name,
 };
 
-pub use limits::{Cpu, CpuSet, DEFAULT_SHARES, DEFAULT_WEIGHT, Io, Limits, Memory, Tasks};
+pub use cpu_set::CpuSet;
+pub use limits::{Cpu, DEFAULT_SHARES, DEFAULT_WEIGHT, Io, Limits, Memory, Tasks};
 pub use online::{DEFAULT_TIMEOUT, Online};
 pub use size::{Scalar, Size};
 

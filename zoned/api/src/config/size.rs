@@ -64,3 +64,14 @@ impl From<Size> for Scalar {
         Self::plain(size.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_shown_in_their_largest_whole_unit() {
+        let shown = [0, 1023, 1 << 10, 3 << 20, (1 << 30) + 1, 5 << 40].map(|n| Size(n).to_string());
+        assert_eq!(shown, ["0", "1023", "1K", "3M", "1073741825", "5T"]);
+    }
+}

@@ -249,28 +249,6 @@ impl Tree {
             throttled: self.count(Controller::Cpu, tag, "cpu.stat", "nr_throttled"),
         }
     }
-
-    /// Bytes read and written, summed over devices.
-    fn moved(&self, tag: &str) -> Option<(u64, u64)> {
-        match self.version(Controller::Io)? {
-            Version::One => {
-                let text = self.text(Controller::Io, tag, "blkio.throttle.io_service_bytes_recursive")?;
-                let sum = |word: &str| {
-                    let of =
-                        |line: &str| line.split_once(' ')?.1.strip_prefix(word)?.trim().parse::<u64>().ok();
-                    text.lines().filter_map(of).sum()
-                };
-                Some((sum("Read"), sum("Write")))
-            }
-            Version::Two => {
-                let text = self.text(Controller::Io, tag, "io.stat")?;
-                let sum = |word: &str| {
-                    text.split_whitespace().filter_map(|w| w.strip_prefix(word)?.parse::<u64>().ok()).sum()
-                };
-                Some((sum("rbytes="), sum("wbytes=")))
-            }
-        }
-    }
 }
 
 /// The number behind a word at the beginning of a line.

@@ -2,14 +2,17 @@
 //!
 //! The files are in the zone's group of the host's, above what is delegated to the zone, and stay the host's root's.
 
-use std::{fs, io, path::PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
-use zoned_api::config::{CpuSet, DEFAULT_WEIGHT, Limits, Size};
+use zoned_api::config::{CpuSet, Limits, Size};
 
 use super::{
     Tree,
     controllers::{Controller, Sight, Version},
-    settings::{Setting, settings},
+    settings::{Disks, Setting, Value, settings},
     weight::V1_PER_SHARE,
 };
 
@@ -52,22 +55,44 @@ pub enum LimitError {
 
 impl Tree {
     /// Whether this host can enforce all of these.
-    pub fn can_limit(&self, limits: &Limits) -> Result<(), LimitError> {
-        settings(self, limits, true).map(drop)
+    pub fn can_limit(&self, limits: &Limits, disks: &Disks) -> Result<(), LimitError> {
+        settings(self, limits, disks, true).map(drop)
     }
 
     /// Writes the limits of a boot whose groups were just made; nothing runs in them yet.
-    pub fn limit_new(&self, tag: &str, limits: &Limits) -> Result<(), LimitError> {
-        settings(self, limits, true)?.iter().try_for_each(|setting| self.write(tag, setting))
+    pub fn limit_new(&self, tag: &str, limits: &Limits, disks: &Disks) -> Result<(), LimitError> {
+        let settings = settings(self, limits, disks, true)?;
+        self.count_io(tag, disks);
+        settings.iter().try_for_each(|setting| self.write(tag, setting))?;
+        self.hold_writeback(disks, &limits.io)
     }
 
     /// Writes the limits of a boot, where they are not in force already. What is in use is looked at before anything
     /// is written; on an error some of it may be.
-    pub fn limit(&self, tag: &str, limits: &Limits) -> Result<(), LimitError> {
-        let mut settings = settings(self, limits, false)?;
-        self.refuse_below_use(tag, limits)?;
+    pub fn limit(&self, tag: &str, limits: &Limits, disks: &Disks) -> Result<(), LimitError> {
+        let mut settings = settings(self, limits, disks, false)?;
+        if let Some(below) = self.memory_below_use(tag, limits).or_else(|| self.tasks_below_use(tag, limits))
+        {
+            return Err(below);
+        }
         self.order(tag, &mut settings);
-        settings.iter().try_for_each(|setting| self.write(tag, setting))
+        settings.iter().try_for_each(|setting| self.write(tag, setting))?;
+        self.hold_writeback(disks, &limits.io)
+    }
+
+    /// Gives a boot the limits back that it had. One that cannot be given keeps back no other; returns why not.
+    pub fn put_back(&self, tag: &str, limits: &Limits, disks: &Disks) -> Vec<LimitError> {
+        let mut settings = match settings(self, limits, disks, false) {
+            Ok(settings) => settings,
+            Err(e) => return vec![e],
+        };
+        // Version 2 would kill what it has grown by meanwhile.
+        let grown = self.memory_below_use(tag, limits);
+        settings.retain(|setting| grown.is_none() || setting.controller != Controller::Memory);
+        self.order(tag, &mut settings);
+        let failed = settings.iter().filter_map(|setting| self.write(tag, setting).err());
+        let failed: Vec<_> = grown.into_iter().chain(failed).collect();
+        failed.into_iter().chain(self.hold_writeback(disks, &limits.io).err()).collect()
     }
 
     /// Version 1 holds memory below memory and swap together at any moment: whichever makes room goes first.
@@ -77,52 +102,54 @@ impl Tree {
         let Some((limit, total)) = both else { return };
         // -1, none, is no number and more than any.
         let now = self.number(Controller::Memory, tag, "memory.limit_in_bytes").unwrap_or(0);
-        let asked = settings.get(total).and_then(|s| s.value.as_ref()?.parse::<u64>().ok());
+        let asked = settings.get(total).and_then(|s| match &s.value {
+            Value::Whole(text) => text.parse::<u64>().ok(),
+            _ => None,
+        });
         if asked.is_none_or(|asked| asked >= now) {
             settings.swap(limit, total);
         }
     }
 
-    fn refuse_below_use(&self, tag: &str, limits: &Limits) -> Result<(), LimitError> {
-        let below = |key, limit: String, used: String| Err(LimitError::Below { key, limit, used });
-        if let Some(limit) = limits.memory.limit
-            && let Some(used) = self.memory_held(tag).filter(|used| *used > limit.0)
-        {
-            return below(
-                "memory.limit",
-                limit.to_string(),
-                Size(used.next_multiple_of(1 << 20)).to_string(),
-            );
-        }
-        if let Some(max) = limits.tasks.max
-            && let Some(used) = self.tasks(tag).filter(|used| *used > max)
-        {
-            return below("tasks.max", max.to_string(), used.to_string());
-        }
-        Ok(())
+    fn memory_below_use(&self, tag: &str, limits: &Limits) -> Option<LimitError> {
+        let (limit, used) = limits.memory.limit.zip(self.memory_held(tag))?;
+        (used > limit.0).then(|| LimitError::Below {
+            key: "memory.limit",
+            limit: limit.to_string(),
+            used: Size(used.next_multiple_of(1 << 20)).to_string(),
+        })
+    }
+
+    fn tasks_below_use(&self, tag: &str, limits: &Limits) -> Option<LimitError> {
+        let (max, used) = limits.tasks.max.zip(self.tasks(tag))?;
+        (used > max).then(|| LimitError::Below {
+            key: "tasks.max",
+            limit: max.to_string(),
+            used: used.to_string(),
+        })
     }
 
     fn write(&self, tag: &str, setting: &Setting) -> Result<(), LimitError> {
         let Setting { key, controller, file, value } = setting;
         let Some(folder) = self.folder(*controller, tag) else { return Ok(()) };
         let path = folder.join(file);
-        let read = |path: &PathBuf| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
         let value = match value {
-            Some(value) => value.clone(),
-            None => folder.parent().map(|above| read(&above.join(file))).unwrap_or_default(),
+            Value::Whole(value) => value.clone(),
+            Value::Inherited => folder.parent().map(|above| said(&above.join(file))).unwrap_or_default(),
+            Value::Lines(lines) => return write_lines(key, &path, lines),
         };
-        if read(&path) == value.trim() {
-            return Ok(());
-        }
-        tracing::debug!(path = %path.display(), value, "limit");
-        fs::write(&path, &value).map_err(|source| match source.raw_os_error() {
+        write(key, &path, &value).map_err(|error| match error {
             // Version 1: it could not be reclaimed.
-            Some(libc::EBUSY) if *controller == Controller::Memory => LimitError::Below {
-                key,
-                limit: value.parse().map_or(value.clone(), |bytes| Size(bytes).to_string()),
-                used: self.memory(tag).map_or_else(|| "memory".into(), |bytes| Size(bytes).to_string()),
-            },
-            _ => LimitError::Write { key, value: value.clone(), path, source },
+            LimitError::Write { source, .. }
+                if *controller == Controller::Memory && source.raw_os_error() == Some(libc::EBUSY) =>
+            {
+                LimitError::Below {
+                    key,
+                    limit: value.parse().map_or(value.clone(), |bytes| Size(bytes).to_string()),
+                    used: self.memory(tag).map_or_else(|| "memory".into(), |bytes| Size(bytes).to_string()),
+                }
+            }
+            other => other,
         })
     }
 
@@ -149,11 +176,7 @@ impl Tree {
         limits.memory.swap =
             size("memory.swap.max").or(both.map(|(both, of)| Size(both.0.saturating_sub(of.0))));
         limits.tasks.max = number(Controller::Pids, "pids.max");
-        limits.io.weight = self
-            .weight_files()
-            .into_iter()
-            .find_map(|file| number(Controller::Io, file))
-            .filter(|weight| *weight != DEFAULT_WEIGHT);
+        limits.io = self.io_in_force(tag);
         limits
     }
 
@@ -177,4 +200,30 @@ impl Tree {
         let own = CpuSet::parse(&self.text(Controller::Cpuset, tag, "cpuset.cpus")?).ok()?;
         (own != self.cpus()).then_some(own)
     }
+}
+
+/// What a file says, without what is around it.
+pub(super) fn said(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_default().trim().to_owned()
+}
+
+/// Writes a limit, where it is not in force already.
+pub(super) fn write(key: &'static str, path: &Path, value: &str) -> Result<(), LimitError> {
+    if said(path) == value.trim() {
+        return Ok(());
+    }
+    tracing::debug!(path = %path.display(), value, "limit");
+    let written = fs::write(path, value);
+    written.map_err(|source| LimitError::Write { key, value: value.into(), path: path.into(), source })
+}
+
+/// Writes the limits of devices, where they are not in force already, and takes away those of others.
+pub(super) fn write_lines(key: &'static str, path: &Path, lines: &[String]) -> Result<(), LimitError> {
+    let now = said(path);
+    let device = |line: &str| line.split(' ').next().unwrap_or_default().to_owned();
+    let gone = now.lines().map(device).filter(|old| !lines.iter().any(|line| device(line) == *old));
+    let none = if path.ends_with("io.max") { "rbps=max wbps=max riops=max wiops=max" } else { "0" };
+    let gone: Vec<_> = gone.map(|device| format!("{device} {none}")).collect();
+    let new = lines.iter().filter(|line| !now.lines().any(|old| old == *line));
+    gone.iter().chain(new).try_for_each(|line| write(key, path, line))
 }

@@ -13,14 +13,17 @@
 //! A folder in which `cgroup.kill` was ever written kills whatever is cloned into it later (6.18), so each boot
 //! gets a folder of its own, named by its number.
 
+mod blkio;
 mod controllers;
 mod enforceable;
 mod legacy;
 mod limits;
 mod settings;
+mod together;
 mod unified;
 mod walk;
 mod weight;
+mod writeback;
 
 use std::{
     fs::{self, OpenOptions},
@@ -32,9 +35,12 @@ use std::{
 };
 
 pub use self::{
+    blkio::{CAPS, Moved, caps},
     controllers::{Counters, Hits, Taken},
     enforceable::Enforced,
     limits::LimitError,
+    settings::Disks,
+    together::{Beside, DEFAULT_SHARES},
 };
 use self::{legacy::Legacy, unified::Unified};
 use crate::{
@@ -71,6 +77,9 @@ pub enum CgroupError {
         /// Why not.
         source: io::Error,
     },
+    /// Zones cannot be weighed against the host.
+    #[error("--zones-shares {0}: zones have no cpu controller on this host; leave the option out")]
+    NoShares(u64),
     /// Processes outlived SIGKILL.
     #[error("cgroup {path}: still holds processes {} s after they were killed: {pids}", DEATH.as_secs())]
     Alive {
@@ -146,10 +155,12 @@ impl Tree {
         self.look().describe().unwrap_or_else(|| self.unified.describe())
     }
 
-    /// Makes the parent folders.
-    pub fn prepare(&self) -> Result<(), CgroupError> {
+    /// Makes the parent folders; all zones together have so many shares against each group of the host's own, which has
+    /// [`DEFAULT_SHARES`] by default.
+    pub fn prepare(&self, shares: u64) -> Result<(), CgroupError> {
         self.unified.prepare()?;
-        self.known().prepare()
+        self.known().prepare()?;
+        self.weigh_together(shares)
     }
 
     /// Removes the parent folders if they are empty.

@@ -3,13 +3,19 @@
 //! [`settings`] is the policy, as data, for both versions; it looks at nothing but what [`Sight`] shows of the host,
 //! and writes nothing.
 
-use zoned_api::config::{DEFAULT_WEIGHT, Limits, Size};
+mod io;
 
+use std::collections::BTreeSet;
+
+use zoned_api::config::{Limits, Size};
+
+pub(super) use self::io::{RATES, Rate};
 use super::{
     controllers::{Controller, Sight, Version},
     limits::LimitError,
     weight,
 };
+use crate::platform::disks::Disk;
 
 /// Period of a cap in microseconds, the kernel's own.
 pub(super) const PERIOD_US: u64 = 100_000;
@@ -21,22 +27,62 @@ pub(super) struct Setting {
     pub(super) key: &'static str,
     pub(super) controller: Controller,
     pub(super) file: &'static str,
-    /// None takes what the group above has.
-    pub(super) value: Option<String>,
+    pub(super) value: Value,
+}
+
+/// What a file is to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Value {
+    /// This.
+    Whole(String),
+    /// What it says in the group above.
+    Inherited,
+    /// These lines, each of a device, and none of any other device.
+    Lines(Vec<String>),
+}
+
+/// What a zone's files are on: the block devices at which it is held back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Disks {
+    /// What it reads from. Not its own: what a loop device's worker reads is charged to whoever it reads for, so that is
+    /// held back where it comes from, once.
+    pub read: Vec<Disk>,
+    /// What it writes to: its own, if it has one, and not what that is on; that of folders it shares.
+    pub written: Vec<Disk>,
+    /// The device that nobody else writes to, while a zone with a quota has a boot.
+    pub own: Option<Disk>,
+}
+
+impl Disks {
+    /// All of them, each once.
+    pub fn all(&self) -> BTreeSet<Disk> {
+        self.read.iter().chain(&self.written).copied().collect()
+    }
+
+    /// Whether others write to one that it writes to.
+    fn shares(&self) -> bool {
+        self.written.iter().any(|disk| Some(*disk) != self.own)
+    }
 }
 
 /// The files that say these limits, in an order in which each may be written. In a group that was just `made` nothing
 /// is set, and what limits nothing is left out.
-pub(super) fn settings(host: &impl Sight, limits: &Limits, made: bool) -> Result<Vec<Setting>, LimitError> {
+pub(super) fn settings(
+    host: &impl Sight,
+    limits: &Limits,
+    disks: &Disks,
+    made: bool,
+) -> Result<Vec<Setting>, LimitError> {
     let mut all = Vec::new();
-    for part in [cpu, cpuset, memory, tasks, io_weight] {
-        part(&mut Draft { host, made, all: &mut all }, limits)?;
+    for part in [cpu, cpuset, memory, tasks, io::weight, io::caps] {
+        part(&mut Draft { host, disks, made, all: &mut all }, limits)?;
     }
     Ok(all)
 }
 
 struct Draft<'a, H> {
     host: &'a H,
+    disks: &'a Disks,
     made: bool,
     all: &'a mut Vec<Setting>,
 }
@@ -69,8 +115,21 @@ impl<H: Sight> Draft<'_, H> {
         none: &str,
     ) {
         if value.is_some() || !self.made {
-            let value = value.or_else(|| Some(none.to_owned()));
+            let value = Value::Whole(value.unwrap_or_else(|| none.to_owned()));
             self.all.push(Setting { key, controller, file, value });
+        }
+    }
+
+    /// Limits of devices, or none.
+    fn put_lines(
+        &mut self,
+        key: &'static str,
+        controller: Controller,
+        file: &'static str,
+        lines: Vec<String>,
+    ) {
+        if !lines.is_empty() || !self.made {
+            self.all.push(Setting { key, controller, file, value: Value::Lines(lines) });
         }
     }
 }
@@ -126,7 +185,7 @@ fn cpuset<H: Sight>(draft: &mut Draft<'_, H>, limits: &Limits) -> Result<(), Lim
     } else if version == Version::Two {
         draft.put(key, controller, "cpuset.cpus", None, "\n");
     } else if !draft.made {
-        draft.all.push(Setting { key, controller, file: "cpuset.cpus", value: None });
+        draft.all.push(Setting { key, controller, file: "cpuset.cpus", value: Value::Inherited });
     }
     Ok(())
 }
@@ -183,27 +242,6 @@ fn tasks<H: Sight>(draft: &mut Draft<'_, H>, limits: &Limits) -> Result<(), Limi
     let (key, max) = ("tasks.max", limits.tasks.max);
     if draft.version(key, Controller::Pids, max.is_some())?.is_some() {
         draft.put(key, Controller::Pids, "pids.max", max.map(|n| n.to_string()), "max");
-    }
-    Ok(())
-}
-
-fn io_weight<H: Sight>(draft: &mut Draft<'_, H>, limits: &Limits) -> Result<(), LimitError> {
-    let (key, weight) = ("io.weight", limits.io.weight);
-    // Nothing is looked for where nothing is asked: no weight was ever set, or it went with the scheduler.
-    if weight.is_none() && draft.made {
-        return Ok(());
-    }
-    let files = match draft.version(key, Controller::Io, weight.is_some())? {
-        Some(_) => draft.host.weight_files(),
-        None => return Ok(()),
-    };
-    if weight.is_some() && files.is_empty() {
-        let why = "no block device of this host shares by weight";
-        let hint = "write bfq to /sys/block/DEVICE/queue/scheduler, or take the key away";
-        return Err(unsupported(key, why, hint));
-    }
-    for file in files {
-        draft.put(key, Controller::Io, file, weight.map(|n| n.to_string()), &DEFAULT_WEIGHT.to_string());
     }
     Ok(())
 }

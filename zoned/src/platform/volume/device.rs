@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    platform::{At, Failure},
+    platform::{At, Failure, disks::Disk},
     sys::loop_device,
 };
 
@@ -33,9 +33,9 @@ impl Device {
         Ok((shown(name).as_deref() == Some(file)).then_some(Self { path, open }))
     }
 
-    /// Its number, as stat(2) gives it.
-    pub(super) fn number(&self) -> io::Result<u64> {
-        Ok(self.open.metadata()?.rdev())
+    /// Its number.
+    pub(super) fn disk(&self) -> io::Result<Disk> {
+        Ok(Disk::numbered(self.open.metadata()?.rdev()))
     }
 }
 
@@ -93,6 +93,17 @@ pub fn devices() -> Vec<(String, PathBuf)> {
     let names = block.map(|entry| entry.file_name().to_string_lossy().into_owned());
     let loops = names.filter(|name| name.starts_with("loop"));
     loops.filter_map(|name| shown(&name).map(|file| (name, file))).collect()
+}
+
+/// Whether a device shows a volume, and not this one: it was given away since.
+pub fn is_of_another(name: &str, file: &Path) -> bool {
+    let a_volume =
+        |shown: &Path| shown.file_name() == file.file_name() && shown.parent().is_some_and(of_a_zone);
+    shown(name).is_some_and(|shown| shown != file && a_volume(&shown))
+}
+
+fn of_a_zone(dataset: &Path) -> bool {
+    dataset.file_name().and_then(|name| name.to_str()).is_some_and(|name| uuid::Uuid::try_parse(name).is_ok())
 }
 
 /// The file that a device shows.

@@ -5,14 +5,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use zoned_api::{EventKind, ZoneName, config::Cpu};
+use zoned_api::{
+    EventKind, ZoneName,
+    config::{Cpu, Io, Limits},
+};
 
-use super::steer::Steered;
+use super::{caps::Rates, disks::Own, steer::Steered};
 
 use crate::{
     host::Host,
+    plan::Identity,
     platform::{
-        cgroup::Counters,
+        cgroup::{CAPS, Counters, Disks, Tree},
         volume::{Usage, Volume},
     },
 };
@@ -35,41 +39,54 @@ pub(super) struct Boot {
     pub(super) steered: Option<Steered>,
     /// What it writes to, where that has a quota.
     pub(super) volume: Option<Volume>,
+    /// The device of that.
+    pub(super) own: Option<Own>,
+    /// What its files are on.
+    pub(super) disks: Disks,
+    /// Its caps.
+    pub(super) io: Io,
+    /// It is being killed.
+    pub(super) dying: bool,
+    /// What it moves.
+    pub(super) rates: Rates,
     /// Looks that found the volume without room, and without inodes.
     full: [u64; 2],
     oom: Bell,
     tasks: Bell,
     disk: [Bell; 2],
+    caps: [Bell; 4],
 }
 
 impl Boot {
     /// Begins to watch. What it has run into already was told by whoever saw it.
-    pub(super) fn new(
-        tag: String,
-        name: ZoneName,
-        counters: Counters,
-        cpu: Cpu,
-        volume: Option<Volume>,
-    ) -> Self {
+    pub(super) fn new(tree: &Tree, identity: &Identity, limits: &Limits, disks: Disks) -> Self {
+        let tag = identity.tag();
+        let counters = tree.counters(&tag);
         let hits = counters.read();
         Self {
             tag,
             writing: Arc::default(),
-            name,
+            name: identity.name.clone(),
             counters,
-            cpu,
+            cpu: limits.cpu.clone(),
             steered: None,
-            volume,
+            volume: None,
+            own: None,
+            disks,
+            io: limits.io,
+            dying: false,
+            rates: Rates::default(),
             full: [0; 2],
             oom: Bell::of(hits.oom_kills),
             tasks: Bell::of(hits.tasks),
             disk: Default::default(),
+            caps: Default::default(),
         }
     }
 
     /// It was given this, and weighs its shares.
-    pub(super) fn set_cpu(&mut self, cpu: Cpu) {
-        (self.cpu, self.steered) = (cpu, None);
+    pub(super) fn give(&mut self, limits: &Limits) {
+        (self.cpu, self.steered, self.io) = (limits.cpu.clone(), None, limits.io);
     }
 
     /// How full its volume is, where it has one.
@@ -84,6 +101,7 @@ impl Boot {
         for (looks, full) in self.full.iter_mut().zip(disk) {
             *looks += u64::from(full);
         }
+        self.rates.look(&host.tree, &self.tag, &self.io, &self.disks);
         let note = |kind| host.journal.note(Some(&self.name), kind);
         if let Some(kills) = self.oom.ring(hits.oom_kills) {
             note(EventKind::Oom { kills });
@@ -97,14 +115,15 @@ impl Boot {
         let [bytes, inodes] = &mut self.disk;
         reached(bytes, "root.quota", self.full[0]);
         reached(inodes, "root.inodes", self.full[1]);
+        for ((bell, key), held) in self.caps.iter_mut().zip(CAPS).zip(self.rates.held) {
+            reached(bell, key, held);
+        }
     }
 
     /// The same when it has ended: nothing is kept for later.
     pub(super) fn look_last(&mut self, host: &Host) {
-        let [bytes, inodes] = &mut self.disk;
-        for bell in [&mut self.oom, &mut self.tasks, bytes, inodes] {
-            bell.at = None;
-        }
+        let all = [&mut self.oom, &mut self.tasks].into_iter().chain(&mut self.disk).chain(&mut self.caps);
+        all.for_each(|bell| bell.at = None);
         self.look(host);
     }
 }

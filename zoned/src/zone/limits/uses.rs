@@ -5,7 +5,11 @@ use zoned_api::{
     report::LimitUse,
 };
 
-use crate::{host::Host, zone::status::Status};
+use crate::{
+    host::Host,
+    platform::cgroup::{CAPS, caps},
+    zone::status::Status,
+};
 
 /// How often it is looked whether weight and shares agree, while they may be about to change.
 const LOOKS: usize = 3;
@@ -18,10 +22,16 @@ pub fn uses(host: &Host, status: &Status) -> Vec<LimitUse> {
     let tag = status.identity().tag();
     let (Limits { cpu, memory, tasks, io }, taken) = (host.tree.in_force(&tag), host.tree.taken(&tag));
     let disk = host.limits.usage(&status.uuid());
+    let rates = host.limits.seen(&status.uuid(), |boot| boot.rates.now.into_iter().zip(boot.rates.held));
+    let capped = CAPS.iter().zip(caps(&io)).zip(rates.into_iter().flatten());
     let row = |key: &str, limit: Option<String>, used: Option<u64>, hits: Option<u64>| {
         Some(LimitUse { key: key.into(), limit: limit?, used, hits, note: None })
     };
     let text = |value: Option<u64>| value.map(|n| n.to_string());
+    let capped = capped.map(|((key, cap), (now, held))| {
+        let cap = if key.ends_with("iops") { text(cap) } else { cap.map(|cap| Size(cap).to_string()) };
+        row(key, cap, Some(now), Some(held))
+    });
     [
         shares(host, status, &tag, cpu.shares),
         row("cpu.cap", cpu.cap.map(|cap| cap.to_string()), None, taken.throttled),
@@ -35,6 +45,7 @@ pub fn uses(host: &Host, status: &Status) -> Vec<LimitUse> {
         row("root.inodes", text(disk.map(|disk| disk.most_inodes)), disk.map(|disk| disk.inodes), None),
     ]
     .into_iter()
+    .chain(capped)
     .flatten()
     .collect()
 }
