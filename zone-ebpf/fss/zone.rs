@@ -273,11 +273,5 @@ pub(crate) fn slice() -> u64 {
     // SAFETY: of a map value.
     let contenders = CONTENDERS.get_ptr(0).map_or(0, |count| unsafe { count.read_volatile() });
     let slice = ROUND / (u64::from(contenders) + 1);
-    if slice > SLICE {
-        SLICE
-    } else if slice < SHORTEST {
-        SHORTEST
-    } else {
-        slice
-    }
+    slice.clamp(SHORTEST, SLICE)
 }
