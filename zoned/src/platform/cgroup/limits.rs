@@ -138,7 +138,17 @@ impl Tree {
             Value::Inherited => folder.parent().map(|above| said(&above.join(file))).unwrap_or_default(),
             Value::Lines(lines) => return write_lines(key, &path, lines),
         };
-        write(key, &path, &value).map_err(|error| match error {
+        let written = match write(key, &path, &value) {
+            // Linux 6.12 and before: a cpuset in use does not become empty again. All that there are is the same.
+            Err(LimitError::Write { source, .. })
+                if value.trim().is_empty() && source.raw_os_error() == Some(libc::ENOSPC) =>
+            {
+                let above = folder.parent().map(|above| said(&above.join("cpuset.cpus.effective")));
+                write(key, &path, &above.unwrap_or_default())
+            }
+            written => written,
+        };
+        written.map_err(|error| match error {
             // Version 1: it could not be reclaimed.
             LimitError::Write { source, .. }
                 if *controller == Controller::Memory && source.raw_os_error() == Some(libc::EBUSY) =>
