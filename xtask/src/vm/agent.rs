@@ -7,7 +7,7 @@ use super::{
     frames::{Frame, GREETING, Guest, Job, Message},
     tracepoints,
 };
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use nix::{
     errno::Errno,
     mount::{MntFlags, MsFlags, mount, umount2},
@@ -161,7 +161,7 @@ fn carry_out(job: &Job, mut port: &File, answers: &Answers<'_>) -> Result<()> {
             }
             status
         });
-        let mut hand_in = Some(hand_in);
+        let (mut hand_in, mut gone) = (Some(hand_in), false);
         while !waiter.is_finished() {
             // All that comes is for this command: the host sends nothing else before it has heard of the end.
             let mut fds = [PollFd::new(port.as_fd(), PollFlags::POLLIN)];
@@ -175,12 +175,15 @@ fn carry_out(job: &Job, mut port: &File, answers: &Answers<'_>) -> Result<()> {
                 Ok(Some(_)) => {}
                 Ok(None) | Err(_) => {
                     let _ = killpg(group, Signal::SIGKILL);
+                    gone = true;
                     break;
                 }
             }
         }
         drop(hand_in);
         let Ok(status) = waiter.join() else { bail!("waiting for the command failed") };
+        // What is written from here on would be heard by whoever comes next, who waits to be greeted.
+        ensure!(!gone, "the host has hung up");
         answers.send(&Frame::Message(Message::Ended(code(status?))))
     })
 }

@@ -26,9 +26,9 @@ mod weight;
 mod writeback;
 
 use std::{
-    fs::{self, OpenOptions},
+    fs::{self, OpenOptions, Permissions},
     io::{self, Write},
-    os::unix::fs::{MetadataExt, chown},
+    os::unix::fs::{MetadataExt, PermissionsExt, chown},
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
@@ -181,7 +181,7 @@ impl Tree {
     /// What was made is left behind on an error, for [`Tree::remove`].
     pub fn create(&self, tag: &str, ids: IdRange) -> Result<Cgroups, CgroupError> {
         let zone = self.zone(tag);
-        make(&zone)?;
+        make_way(&zone)?;
         self.unified.open_to(tag)?;
         let v1 = self.look().create(tag)?;
         let (payload, exec) = (zone.join("payload"), zone.join("exec"));
@@ -294,6 +294,14 @@ fn make(path: &Path) -> Result<(), CgroupError> {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         other => other.map_err(CgroupError::io(path, "make")),
     }
+}
+
+/// Makes a group that others may go through, and not look into. Before Linux 6.16 a zone's mount of its own group walks
+/// there from the tree's root with the rights of the zone's root.
+fn make_way(path: &Path) -> Result<(), CgroupError> {
+    make(path)?;
+    fs::set_permissions(path, Permissions::from_mode(0o711))
+        .map_err(CgroupError::io(path, "open a way through"))
 }
 
 /// Removes a group and all below it; gone already is fine.

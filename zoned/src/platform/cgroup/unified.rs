@@ -10,7 +10,7 @@ use std::{
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::{CgroupError, make};
+use super::{CgroupError, make_way};
 use crate::fault::whole;
 
 /// What a zone may be limited by.
@@ -37,7 +37,7 @@ impl Unified {
 
     /// Makes the parent folder, with every controller a zone may need.
     pub(super) fn prepare(&self) -> Result<(), CgroupError> {
-        make(&self.parent)?;
+        make_way(&self.parent)?;
         // Zones work without controllers, only unlimited: a root that holds processes of its own, as in a container,
         // can give none to groups below it (cgroups(7), no internal processes).
         if let Err(e) = enable(&self.root).and_then(|()| enable(&self.parent)) {
