@@ -20,6 +20,8 @@ pub(crate) struct Args {
 pub(crate) enum Profile {
     Debug,
     Release,
+    /// For emulated machines: fast enough there, and compiled in a quarter of the time.
+    Emulated,
 }
 
 impl Profile {
@@ -28,7 +30,16 @@ impl Profile {
         workspace::target_dir().join(match self {
             Self::Debug => "debug",
             Self::Release => "release",
+            Self::Emulated => "emulated",
         })
+    }
+
+    fn argument(self) -> Option<&'static str> {
+        match self {
+            Self::Debug => None,
+            Self::Release => Some("--profile=release"),
+            Self::Emulated => Some("--profile=emulated"),
+        }
     }
 }
 
@@ -55,15 +66,13 @@ fn compile(profile: Profile, packages: &[&str]) -> Result<PathBuf> {
     let cargo = |verb: &str, packages: &[&str]| {
         let mut cargo = workspace::cargo();
         cargo.arg(verb).args(packages.iter().flat_map(|package| ["--package", package]));
-        if profile == Profile::Release {
-            cargo.arg("--release");
-        }
+        cargo.args(profile.argument());
         cargo
     };
     succeed(cargo("build", packages).arg("--bins"))?;
     let mut zonectl = cargo("rustc", &["zonectl"]);
     zonectl.args(["--bin", "zonectl"]);
-    if profile == Profile::Release {
+    if profile != Profile::Debug {
         // A command lasts a millisecond or two: finding and relocating its libraries would be a good part of that. It asks
         // for no user, host or locale, which glibc looks up by libraries that are loaded later.
         zonectl.args(["--", "-Ctarget-feature=+crt-static"]);

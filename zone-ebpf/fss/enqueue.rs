@@ -92,7 +92,8 @@ fn wait(ready: Task, flags: u64) -> Option<()> {
 fn goes_first(zone: Zone, task_virtual_ns: u64, cpu: i32) -> Option<()> {
     let runs = run::on(cpu as u32)?;
     if runs.runs == 0 {
-        return None;
+        // It is about to take one, and may have looked before this one was there.
+        return Some(());
     }
     if runs.runs == zone.slot + 1 {
         let margin = weighted(MARGIN, zone_ebpf_abi::fss::DEFAULT_WEIGHT);

@@ -22,7 +22,7 @@ pub(super) const AGENT: &str = "zones-vm-agent";
 const SIZE: &str = "4G";
 
 /// How what is tested is compiled: emulated, unoptimised programs take five times as long.
-pub(super) const PROFILE: Profile = Profile::Release;
+pub(super) const PROFILE: Profile = Profile::Emulated;
 
 /// What tests run besides their own programs.
 const PROGRAMS: [&str; 4] = ["zoned", "zone-monitor", "zonectl", "zone-test-guard"];

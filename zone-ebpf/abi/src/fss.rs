@@ -209,7 +209,7 @@ pub const fn weighted(ns: u64, weight: u32) -> u64 {
 pub const fn filled(budget_ns: i64, elapsed_ns: u64, cap: u64, burst_ns: u64) -> i64 {
     // After a minute it is full whatever the cap; the product does not overflow.
     let elapsed = if elapsed_ns > 60_000_000_000 { 60_000_000_000 } else { elapsed_ns };
-    let budget = budget_ns + (elapsed * cap >> 10) as i64;
+    let budget = budget_ns + ((elapsed * cap) >> 10) as i64;
     if budget > burst_ns as i64 { burst_ns as i64 } else { budget }
 }
 

@@ -154,10 +154,10 @@ fn load(pins: &Pins, level: u32, folder: &Path) -> Result<(), EbpfError> {
     let mut loader = EbpfLoader::new();
     loader.allow_unsupported_maps();
     numbers.iter().for_each(|(name, value)| {
-        loader.override_global(*name, value, true);
+        loader.override_global(name, value, true);
     });
     words.iter().for_each(|(name, value)| {
-        loader.override_global(*name, value, true);
+        loader.override_global(name, value, true);
     });
     loader.map_pin_path(names::IDS, pins.map(names::IDS));
     for map in name::MAPS {
