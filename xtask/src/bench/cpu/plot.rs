@@ -1,4 +1,5 @@
-//! What each zone got over time, in windows of a second, with what it was entitled to: one SVG a case, a panel a backend.
+//! Each zone's part of what all zones got, over time in windows of a second, with what it was entitled to: one SVG a case, a
+//! panel a backend.
 
 use super::{Run, cases::CASES, sample::Series};
 use crate::svg::{COLOURS, Svg};
@@ -27,12 +28,14 @@ pub(crate) fn write(folder: &Path, runs: &[Run], backends: &[String]) -> Result<
     Ok(())
 }
 
-/// What is drawn of one run: the time of each window's end, and what each zone got in it, in CPUs.
+/// What is drawn of one run: the time of each window's end, and each zone's part of what all got in it, in percent.
 fn curves(series: &Series) -> Vec<Vec<(f64, f64)>> {
     let mut curves = vec![Vec::new(); series.samples.first().map_or(0, |sample| sample.used.len())];
     for (from, to) in series.windows(0, WINDOW) {
         let at = series.samples[to].at;
-        curves.iter_mut().zip(series.got(from, to)).for_each(|(curve, got)| curve.push((at, got)));
+        let got = series.got(from, to);
+        let all: f64 = got.iter().sum();
+        curves.iter_mut().zip(got).for_each(|(curve, got)| curve.push((at, 100.0 * got / all)));
     }
     curves
 }
@@ -42,12 +45,12 @@ fn draw(panels: &[&Run]) -> String {
     let mut svg = Svg::new(width, PANEL.1 + 2.0 * MARGIN);
     let drawn: Vec<_> = panels.iter().map(|run| curves(&run.series)).collect();
     // One scale for all.
-    let top = drawn.iter().flatten().flatten().map(|point| point.1).fold(0.1, f64::max) * 1.05;
+    let top = drawn.iter().flatten().flatten().map(|point| point.1).fold(10.0, f64::max) * 1.05;
     let end = drawn.iter().flatten().flatten().map(|point| point.0).fold(1.0, f64::max);
     for (number, (run, curves)) in panels.iter().zip(&drawn).enumerate() {
         let left = MARGIN + number as f64 * (PANEL.0 + MARGIN);
         let place =
-            |(at, cpus): (f64, f64)| (left + at / end * PANEL.0, MARGIN + (1.0 - cpus / top) * PANEL.1);
+            |(at, part): (f64, f64)| (left + at / end * PANEL.0, MARGIN + (1.0 - part / top) * PANEL.1);
         axes(&mut svg, left, (end, top), place);
         svg.text(left, MARGIN - 22.0, "start", &format!("{}: {}", run.case.letter, run.case.what));
         let verdict = run.verdict;
@@ -61,9 +64,10 @@ fn draw(panels: &[&Run]) -> String {
                 1.6,
             );
         }
+        let all: f64 = run.entitled.iter().flatten().sum();
         for (zone, cpus) in run.entitled.iter().enumerate() {
             if let Some(cpus) = cpus {
-                let ends = [place((end - 0.6 * end, *cpus)), place((end, *cpus))];
+                let ends = [place((0.4 * end, 100.0 * cpus / all)), place((end, 100.0 * cpus / all))];
                 svg.dashes(&ends, COLOURS[zone % COLOURS.len()]);
             }
         }
@@ -71,14 +75,14 @@ fn draw(panels: &[&Run]) -> String {
     svg.finish()
 }
 
-/// A frame with seconds below it and CPUs at its left.
+/// A frame with seconds below it and percent at its left.
 fn axes(svg: &mut Svg, left: f64, (end, top): (f64, f64), place: impl Fn((f64, f64)) -> (f64, f64)) {
     svg.line(&[place((0.0, top)), place((0.0, 0.0)), place((end, 0.0))], "#444", 1.0);
-    let mut cpus = 0.0;
-    while cpus <= top {
-        let (x, y) = place((0.0, cpus));
-        svg.text(x - 5.0, y + 4.0, "end", &format!("{cpus:.2}"));
-        cpus += if top > 1.2 { 0.5 } else { 0.25 };
+    let mut part = 0.0;
+    while part <= top {
+        let (x, y) = place((0.0, part));
+        svg.text(x - 5.0, y + 4.0, "end", &format!("{part:.0}"));
+        part += if top > 50.0 { 20.0 } else { 10.0 };
     }
     let mut at = 0.0;
     while at <= end {
@@ -90,6 +94,6 @@ fn axes(svg: &mut Svg, left: f64, (end, top): (f64, f64), place: impl Fn((f64, f
         left + PANEL.0,
         MARGIN + PANEL.1 + 32.0,
         "end",
-        "seconds; CPUs in windows of one; dashes: entitled",
+        "seconds; % of what all zones got, in windows of one; dashes: entitled",
     );
 }
