@@ -128,6 +128,7 @@ fn shares_hold_however_many_threads_there_are() {
     for (zones, most) in [
         (&[(100, 16), (100, 2)][..], 0.01),
         (&[(100, 4), (200, 4), (400, 4)], 0.01),
+        (&[(100, 12), (300, 3)], 0.01),
         (&[(100, 2), (200, 2), (300, 2), (400, 2), (500, 2), (600, 2), (700, 2), (800, 2)], 0.02),
     ] {
         let weights: Vec<_> = zones.iter().map(|(weight, _)| *weight).collect();
