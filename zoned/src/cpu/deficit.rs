@@ -57,7 +57,11 @@ pub(super) struct Counted<'a> {
 pub(super) struct Controller {
     at_ns: u64,
     accounts: HashMap<Uuid, Account>,
+    /// What was asked when the accounts were kept: shares, cap and CPUs of each zone.
+    asked: Vec<Asked>,
 }
+
+type Asked = (Uuid, u64, f64, Option<Cpus>);
 
 #[derive(Clone, Copy, Debug)]
 struct Account {
@@ -110,11 +114,14 @@ impl Controller {
         let claims: Vec<_> =
             zones.iter().zip(&taken).map(|(zone, taken)| zone.bounded(taken.wanted)).collect();
         let entitled = fairness::fill(&claims, cpus, taken.iter().map(|taken| taken.used).sum());
+        // What was owed by other shares, or beside other zones, is no debt of now.
+        let asked: Vec<_> = zones.iter().map(|zone| zone.asked()).collect();
+        let same = asked == self.asked;
         let mut accounts = HashMap::new();
         let mut factors = Vec::new();
         for (((zone, taken), claim), entitled) in zones.iter().zip(&taken).zip(&claims).zip(entitled) {
             let owed = match self.accounts.get(&zone.zone) {
-                Some(account) if contended && taken.is_busy() => {
+                Some(account) if same && contended && taken.is_busy() => {
                     let before = if taken.slept { 0.0 } else { account.owed };
                     let has_all = entitled >= claim.most * 0.999;
                     owed(before + (entitled - taken.used) * seconds, entitled, has_all)
@@ -126,7 +133,7 @@ impl Controller {
             let Counted { usage_ns, wait_ns, .. } = **zone;
             accounts.insert(zone.zone, Account { usage_ns, wait_ns, owed, wanted, silent });
         }
-        (self.at_ns, self.accounts) = (at_ns, accounts);
+        (self.at_ns, self.accounts, self.asked) = (at_ns, accounts, asked);
         Weights { contended, factors }
     }
 
@@ -151,6 +158,10 @@ impl Controller {
 }
 
 impl<'a> Counted<'a> {
+    fn asked(&self) -> Asked {
+        (self.zone, self.claim.shares, self.claim.most, self.claim.cpus.cloned())
+    }
+
     /// Its claim on no more CPUs than it wants.
     fn bounded(&self, wanted: f64) -> Claim<'a> {
         Claim { most: self.claim.most.min(wanted), ..self.claim }

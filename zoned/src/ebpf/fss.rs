@@ -17,6 +17,7 @@ use aya::{
 };
 use sha2::{Digest, Sha256};
 use zone_ebpf_abi::{
+    LAYOUT,
     fss::FssExit,
     names::{self, fss as name},
 };
@@ -142,7 +143,12 @@ impl Scheduler {
 
 /// What schedulers that differ are told apart by.
 fn build(level: u32) -> String {
-    let digest = Sha256::new().chain_update(OBJECT).chain_update(level.to_ne_bytes()).finalize();
+    // Maps of another layout are others, the one that names zones too.
+    let digest = Sha256::new()
+        .chain_update(OBJECT)
+        .chain_update(level.to_ne_bytes())
+        .chain_update(LAYOUT.to_ne_bytes())
+        .finalize();
     digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -182,6 +182,17 @@ fn factors_are_bounded_and_so_is_what_is_remembered() {
 }
 
 #[test]
+fn what_was_owed_by_other_shares_is_no_debt() {
+    let mut kernel = Kernel::new(&[(100, 4.0, 10.0), (100, 4.0, 1.0)]);
+    let mut controller = Controller::default();
+    kernel.steered(&mut controller, 20);
+    assert_eq!(kernel.zones[0].weight, 50.0, "it had too much");
+    (kernel.zones[0].shares, kernel.zones[0].bias) = (300, 1.0);
+    (kernel.zones[0].weight, kernel.zones[1].weight) = (300.0, 100.0);
+    near(&kernel.steered(&mut controller, 5), &[1.5, 0.5], 0.01);
+}
+
+#[test]
 fn no_shares_and_new_boots_are_left_alone() {
     let mut controller = Controller::default();
     let zone = |shares, usage_ns| Counted {

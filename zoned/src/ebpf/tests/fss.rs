@@ -280,6 +280,31 @@ fn when_the_kernel_takes_it_away_everybody_runs_on_and_it_says_why() {
 }
 
 #[test]
+#[ignore = "takes a minute"]
+fn hundreds_of_threads_that_nobody_serves_are_no_way_to_have_it_taken_away() {
+    let Some(mut stage) = Stage::new() else { return };
+    let mut all = stage.busy(&[(100, 4)]);
+    let (idle, capped) = (stage.zone(100), stage.zone(100));
+    for (zone, with) in [(idle, ""), (capped, "taskset 1 ")] {
+        let script = format!(
+            "i=0; while [ $i -lt 300 ]; do {with}sh -c 'while :; do :; done' & i=$((i+1)); done; wait"
+        );
+        let mut shells = vec![zone.shell("payload", &script)];
+        go(&mut shells);
+        assert!(wait_until(Duration::from_secs(120), || zone.processes() > 300), "{} came", zone.processes());
+        all.push(Busy { zone, shells });
+    }
+    all[1].zone.set("cpu.idle", "1");
+    all[2].zone.set("cpu.max", "1000 100000");
+    // Longer than the kernel waits for anybody.
+    let (shares, cpus) = shares(&all, Duration::from_secs(45));
+    println!("{shares:.4?} of {cpus:.3} CPUs");
+    (1..=3).for_each(|slot| println!("{:?}", stage.scheduler().zone(slot).unwrap()));
+    stage.still_works();
+    assert!(shares[0] > 0.9, "{shares:?}");
+}
+
+#[test]
 #[ignore = "emulated processors fail over code that the kernel rewrites at each change of scheduler"]
 fn it_comes_and_goes_without_a_trace() {
     let Some(mut stage) = Stage::new() else { return };

@@ -116,13 +116,16 @@ impl Zone {
         fs::write(self.cgroup.join("cgroup.procs"), "0").unwrap();
     }
 
+    /// Processes that are in the zone now.
+    pub(super) fn processes(&self) -> usize {
+        let groups =
+            ["", "payload", "payload/deeper"].map(|below| self.cgroup.join(below).join("cgroup.procs"));
+        groups.iter().map(|g| fs::read_to_string(g).unwrap().lines().count()).sum()
+    }
+
     /// Waits until that many processes are in the zone.
     pub(super) fn wait_for_processes(&self, count: usize) {
-        let there = || {
-            let groups =
-                ["", "payload", "payload/deeper"].map(|below| self.cgroup.join(below).join("cgroup.procs"));
-            groups.iter().map(|g| fs::read_to_string(g).unwrap().lines().count()).sum::<usize>() == count
-        };
+        let there = || self.processes() == count;
         assert!(wait_until(Duration::from_secs(10), there), "{count} processes did not come");
     }
 
