@@ -31,6 +31,9 @@ fn none_host_macvlan_and_several() {
     }
     let inner: SocketAddr = "10.77.0.2:80".parse().unwrap();
     assert!(tcp(scene.host(), &m, inner, inner).is_some());
+
+    scene.ctx.boot("zone: twice\nnet: [{}, { name: second }]");
+    assert_eq!(seen("twice").trim(), "lo net0 second");
     assert!(!scene.host().ip("-brief link").contains("macvlan"));
     scene.ctx.finish();
 }

@@ -45,7 +45,9 @@ pub(super) fn configure(
         enter_one(inside.as_fd(), libc::CLONE_NEWNET)
             .map_err(NetworkError::link("enter", "the zone's network"))?;
         let mut netlink = Netlink::open().map_err(NetworkError::link("open", "a netlink socket"))?;
-        interfaces.iter().try_for_each(|interface| one(&mut netlink, interface, pools))
+        // The way out is the first interface's that has one, for each family.
+        let mut ways_out = Vec::new();
+        interfaces.iter().try_for_each(|interface| one(&mut netlink, interface, pools, &mut ways_out))
     };
     match thread::scope(|scope| scope.spawn(work).join()) {
         Ok(done) => done,
@@ -53,7 +55,12 @@ pub(super) fn configure(
     }
 }
 
-fn one(netlink: &mut Netlink, interface: &Interface, pools: Option<&Pools>) -> Result<(), NetworkError> {
+fn one(
+    netlink: &mut Netlink,
+    interface: &Interface,
+    pools: Option<&Pools>,
+    ways_out: &mut Vec<IpNet>,
+) -> Result<(), NetworkError> {
     let name = &interface.name;
     let at = |doing| NetworkError::link(doing, name.clone());
     let index = netlink.index(name).map_err(at("find"))?;
@@ -81,7 +88,10 @@ fn one(netlink: &mut Netlink, interface: &Interface, pools: Option<&Pools>) -> R
             netlink.add_route(gateway.into(), index, None).map_err(at("add a route to"))?;
         }
         let everywhere = IpNet::new_assert(if gateway.is_ipv4() { [0; 4].into() } else { [0; 16].into() }, 0);
-        netlink.add_route(everywhere, index, Some(gateway)).map_err(at("add a default route to"))?;
+        if !ways_out.contains(&everywhere) {
+            netlink.add_route(everywhere, index, Some(gateway)).map_err(at("add a default route to"))?;
+            ways_out.push(everywhere);
+        }
     }
     Ok(())
 }
