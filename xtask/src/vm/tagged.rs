@@ -11,7 +11,6 @@ pub(super) struct Tagged {
 }
 
 pub(super) const TAGGED: &[Tagged] = &[
-    Tagged { topic: "scheduler", tests: &[], why: "there is no sched_ext on the host" },
     Tagged {
         topic: "limits",
         tests: &["bombs::a_", "changes::", "cpu::a_zone_runs_on_its_cpus_alone", "inside::", "refused::"],
