@@ -84,7 +84,7 @@ fn look(slot: u32) -> Option<()> {
     let zone = Zone::of_slot(slot)?;
     if zone.throttled() != 0 {
         fill(zone, kernel::now());
-        if zone.budget_ns() > 0 {
+        if zone.cap() == 0 || zone.budget_ns() > 0 {
             release(zone);
         }
     }
@@ -146,7 +146,7 @@ fn release(zone: Zone) {
     if let Some(tree) = Tree::get() {
         zone.refresh(tree);
         if tree.key(zone.slot) != NOBODY || zone.bound() != 0 {
-            kernel::kick_any_idle();
+            kernel::kick_all_idle();
         }
     }
 }

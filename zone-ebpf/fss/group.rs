@@ -45,14 +45,16 @@ fn cap_of(period_us: u64, quota_us: u64, burst_us: u64) -> (u64, u64) {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "struct_ops.s/cgroup_init")]
 extern "C" fn fss_cgroup_init(ctx: *const u64) -> i32 {
+    // Only zones count. Who makes thousands of groups inside of one has no part in this, and no group is refused over it.
+    if cgroup(ctx).level() != zone_level() {
+        return 0;
+    }
     let arguments = GroupArguments(argument(ctx, 1) as *const _);
     let (period, quota, burst) = arguments.bandwidth();
     let (cap, burst_ns) = cap_of(period, quota, burst);
-    let group = FssGroup { weight: arguments.weight(), reserved: 0, cap, burst_ns };
-    match GROUPS.insert(cgroup(ctx).id(), group, 0) {
-        Ok(()) => 0,
-        Err(e) => e,
-    }
+    let group = FssGroup { weight: arguments.weight(), idle: arguments.is_idle().into(), cap, burst_ns };
+    let _ = GROUPS.insert(cgroup(ctx).id(), group, 0);
+    0
 }
 
 #[unsafe(no_mangle)]
@@ -76,29 +78,36 @@ fn known(group: Cgroup) -> (Option<*mut FssGroup>, Option<Zone>) {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "struct_ops/cgroup_set_weight")]
 extern "C" fn fss_cgroup_set_weight(ctx: *const u64) -> i32 {
-    set_weight(cgroup(ctx), argument(ctx, 1) as u32);
+    let weight = argument(ctx, 1) as u32;
+    change(cgroup(ctx), |group| group.weight = weight);
     0
 }
 
 #[inline(always)]
-fn set_weight(group: Cgroup, weight: u32) {
+fn change(group: Cgroup, how: impl FnOnce(&mut FssGroup)) {
     let (entry, zone) = known(group);
-    if let Some(entry) = entry {
-        // SAFETY: of a map value.
-        unsafe { (*entry).weight = weight }
-    }
+    let Some(entry) = entry else { return };
+    // SAFETY: of a map value.
+    let entry = unsafe { &mut *entry };
+    how(entry);
     if let (Some(zone), Some(tree)) = (zone, Tree::get()) {
-        zone.set_weight(weight);
+        zone.set_weight(effective(entry));
         zone.refresh(tree);
     }
+}
+
+/// What a group weighs: nothing while it is idle.
+#[inline(always)]
+pub(crate) fn effective(group: &FssGroup) -> u32 {
+    if group.idle != 0 { 0 } else { group.weight }
 }
 
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "struct_ops/cgroup_set_idle")]
 extern "C" fn fss_cgroup_set_idle(ctx: *const u64) -> i32 {
-    // What its weight is when it is not idle any more comes by a call of its own.
+    // The kernel tells a weight only where it is another than the last, whatever was idle in between.
     let idle = argument(ctx, 1) & 0xff != 0;
-    set_weight(cgroup(ctx), if idle { 0 } else { zone_ebpf_abi::fss::DEFAULT_WEIGHT });
+    change(cgroup(ctx), |group| group.idle = idle.into());
     0
 }
 

@@ -1,6 +1,7 @@
 //! What is the kernel's: functions, fields, constants. All of them are found by name when this is loaded.
 
 use aya_ebpf::{Global, cty::c_void};
+use zone_ebpf_abi::fss::MAX_CPUS;
 
 /// `struct task_struct` that an operation was called with, or that the kernel handed out.
 #[derive(Clone, Copy)]
@@ -25,8 +26,6 @@ unsafe extern "C" {
     fn scx_bpf_dsq_peek(id: u64) -> *mut c_void;
     fn scx_bpf_select_cpu_dfl(task: *mut c_void, previous: i32, flags: u64, idle: *mut bool) -> i32;
     fn scx_bpf_pick_idle_cpu(allowed: *const c_void, flags: u64) -> i32;
-    fn scx_bpf_get_online_cpumask() -> *const c_void;
-    fn scx_bpf_put_cpumask(mask: *const c_void);
     fn scx_bpf_kick_cpu(cpu: i32, flags: u64);
     fn scx_bpf_task_cpu(task: *const c_void) -> i32;
     fn scx_bpf_task_set_slice(task: *mut c_void, slice: u64) -> bool;
@@ -94,6 +93,7 @@ globals! {
     SCX_DSQ_LOCAL: u64,
     SCX_SLICE_DFL: u64,
     SCX_ENQ_WAKEUP: u64,
+    SCX_WAKE_SYNC: u64,
     SCX_ENQ_PREEMPT: u64,
     SCX_KICK_IDLE: u64,
     SCX_KICK_PREEMPT: u64,
@@ -240,6 +240,8 @@ impl Task {
     #[inline(always)]
     pub(crate) fn select_cpu(self, previous: i32, flags: u64) -> (i32, bool) {
         let mut idle = false;
+        // A waker that is about to sleep has not left its CPU to those it wakes.
+        let flags = flags & !SCX_WAKE_SYNC.load();
         // SAFETY: as above.
         let cpu = unsafe { scx_bpf_select_cpu_dfl(self.0, previous, flags, &raw mut idle) };
         (cpu, idle)
@@ -285,11 +287,12 @@ pub(crate) struct GroupArguments(pub(crate) *const c_void);
 impl GroupArguments {
     #[inline(always)]
     pub(crate) fn weight(self) -> u32 {
-        if INIT_IDLE.load() != 0 && field::<bool>(self.0, &INIT_IDLE) {
-            0
-        } else {
-            field(self.0, &INIT_WEIGHT)
-        }
+        field(self.0, &INIT_WEIGHT)
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_idle(self) -> bool {
+        INIT_IDLE.load() != 0 && field::<bool>(self.0, &INIT_IDLE)
     }
 
     /// Period, quota and burst in microseconds.
@@ -397,21 +400,14 @@ pub(crate) fn kick(cpu: i32, flags: u64) {
     unsafe { scx_bpf_kick_cpu(cpu, flags) }
 }
 
-/// Wakes one CPU that has nothing to do; false if there is none.
+/// Wakes every CPU that has nothing to do: which of them may take what waits is not known.
 #[inline(always)]
-pub(crate) fn kick_any_idle() -> bool {
-    // SAFETY: as above; the mask is given back.
-    let cpu = unsafe {
-        let online = scx_bpf_get_online_cpumask();
-        let cpu = scx_bpf_pick_idle_cpu(online, 0);
-        scx_bpf_put_cpumask(online);
-        cpu
-    };
-    if cpu < 0 {
-        return false;
+pub(crate) fn kick_all_idle() {
+    let (cpus, mut cpu) = (CPUS.load(), 0);
+    while cpu < MAX_CPUS && cpu < cpus {
+        kick(cpu as i32, kick_idle());
+        cpu += 1;
     }
-    kick(cpu, kick_idle());
-    true
 }
 
 /// The monotonic clock, nanoseconds.

@@ -53,8 +53,8 @@ fn begin(next: Task) -> Option<()> {
         atomic::add(unsafe { &raw mut (*zone.at).rescues }, 1);
     }
     match rescue {
-        sweep::ALONE => next.set_slice(SHORT),
-        sweep::CROWDED => kernel::kick(number, kernel::kick_preempt()),
+        sweep::ALONE if zone.may_be_rescued(kernel::now()) => next.set_slice(SHORT),
+        sweep::ALONE | sweep::CROWDED => kernel::kick(number, kernel::kick_preempt()),
         _ => {}
     }
     Some(())

@@ -32,6 +32,9 @@ const SHORTEST: u64 = 1_000_000;
 /// In how many nanoseconds each zone that wants a CPU is to have its turn.
 const ROUND: u64 = 20_000_000;
 
+/// How often a zone has a slice out of turn at most, nanoseconds.
+const RESCUE: u64 = 1_000_000_000;
+
 /// How much service a zone that wakes may claim to have missed, nanoseconds.
 const WAKE_CLAIM: u64 = SLICE;
 /// The same for one that has been wanting all the time, and got less than its share because there were not enough threads
@@ -68,6 +71,7 @@ impl Zone {
         budget_ns: i64,
         filled_ns: u64,
         task_virtual_ns: u64,
+        rescued_ns: u64,
     }
 
     #[inline(always)]
@@ -99,7 +103,7 @@ impl Zone {
         let burst_ns = group.map_or(0, |group| group.burst_ns);
         // SAFETY: of a map value, word by word.
         unsafe {
-            (*self.at).weight = group.map_or(DEFAULT_WEIGHT, |group| group.weight);
+            (*self.at).weight = group.map_or(DEFAULT_WEIGHT, |group| group::effective(&group));
             (*self.at).virtual_ns = time(false);
             (*self.at).task_virtual_ns = 0;
             (*self.at).cap = group.map_or(0, |group| group.cap);
@@ -122,8 +126,21 @@ impl Zone {
     /// Says in the tree what has become of it.
     #[inline(always)]
     pub(crate) fn refresh(self, tree: Tree) {
-        let waits = self.queued() != 0 && self.throttled() == 0;
-        tree.set(self.slot, if waits { self.rank() } else { NOBODY });
+        // Others change it meanwhile: who writes last has seen what there is, as in the tree.
+        let mut attempt = 0;
+        while attempt < 3 {
+            let key = self.key();
+            tree.set(self.slot, key);
+            if self.key() == key {
+                return;
+            }
+            attempt += 1;
+        }
+    }
+
+    #[inline(always)]
+    fn key(self) -> u64 {
+        if self.queued() != 0 && self.throttled() == 0 { self.rank() } else { NOBODY }
     }
 
     /// It wants a CPU: what it can claim to have missed is bounded.
@@ -187,6 +204,15 @@ impl Zone {
         if self.cap() != 0 {
             cap::charge(self, ns);
         }
+    }
+
+    /// Whether one of its tasks that is run out of turn may have a slice: once in a second, however many there are.
+    #[inline(always)]
+    pub(crate) fn may_be_rescued(self, now: u64) -> bool {
+        let last = self.rescued_ns();
+        // SAFETY: of a map value.
+        now.wrapping_sub(last) > RESCUE
+            && atomic::replace(unsafe { &raw mut (*self.at).rescued_ns }, last, now)
     }
 
     /// The virtual time that its tasks are at has come this far.

@@ -50,6 +50,8 @@ pub struct FssZone {
     pub throttles: u64,
     /// Tasks that were run out of turn, so that none waits for ever.
     pub rescues: u64,
+    /// When one of them last had a slice for it, by the monotonic clock.
+    pub rescued_ns: u64,
 }
 
 /// A task as the scheduler knows it.
@@ -100,10 +102,10 @@ pub struct FssCpu {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FssGroup {
-    /// `cpu.weight`; 0 under `cpu.idle`.
+    /// `cpu.weight`.
     pub weight: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// 1 under `cpu.idle`.
+    pub idle: u32,
     /// [`FssZone::cap`].
     pub cap: u64,
     /// [`FssZone::burst_ns`].

@@ -132,6 +132,8 @@ pub mod fss {
     pub const TICKS: &str = "TICKS_A_SECOND";
     /// CPUs that are online when the scheduler is loaded.
     pub const CPUS_ONLINE: &str = "CPUS_ONLINE";
+    /// What the scheduler cannot do without, of what came last: Linux 6.19.
+    pub const NEEDED: &str = "scx_bpf_dsq_peek";
     /// 1 if the kernel has a function: constant and name.
     pub const FUNCTIONS: [(&str, &str); 6] = [
         ("HAS_INSERT_V2", "scx_bpf_dsq_insert___v2"),
@@ -170,10 +172,11 @@ pub mod fss {
         ("INIT_BURST_US", "scx_cgroup_init_args", "bw_burst_us"),
     ];
     /// Values of enumerators of the kernel's, `u64`, by their own names.
-    pub const ENUMERATORS: [&str; 7] = [
+    pub const ENUMERATORS: [&str; 8] = [
         "SCX_DSQ_LOCAL",
         "SCX_SLICE_DFL",
         "SCX_ENQ_WAKEUP",
+        "SCX_WAKE_SYNC",
         "SCX_ENQ_PREEMPT",
         "SCX_KICK_IDLE",
         "SCX_KICK_PREEMPT",

@@ -67,6 +67,10 @@ impl Keeper {
             Present::Other(name) => return Err(format!("the scheduler {name} is loaded")),
             Present::None | Present::Ours => {}
         }
+        if !host.tree.weighs_by_version_2() {
+            // Weights and caps of version 1 are told by groups that are no zones'.
+            return Err("the cpu controller is of cgroup version 1".into());
+        }
         let scheduler = host.metering.scheduler().map_err(|e| whole(&e))?;
         self.scheduler().scheduler = Some(scheduler);
         Ok(())

@@ -96,9 +96,12 @@ impl Scheduler {
         }
         let root = pins.scheduler();
         let folder = root.join(build(level));
-        let works = present() == Present::Ours && bpf::get_pinned(&folder.join(LINK)).is_ok();
+        let pinned = Scheduler { folder: folder.clone() };
+        let works = present() == Present::Ours
+            && bpf::get_pinned(&folder.join(LINK)).is_ok()
+            && pinned.ended().is_ok_and(|ended| ended.is_none());
         if works {
-            return Ok(Scheduler { folder });
+            return Ok(pinned);
         }
         // One scheduler at a time: what is there, of another build or dead, goes first.
         pins::remove(&root)?;
@@ -198,6 +201,9 @@ fn constants(kernel: &Btf, level: u32) -> Result<Constants, BtfError> {
     let mut numbers =
         vec![(name::LEVEL, level), (name::CPUS, possible as u32), (name::CPUS_ONLINE, online as u32)];
     let functions = kernel.functions(&name::FUNCTIONS.map(|(_, function)| function))?;
+    if !functions.contains_key(name::NEEDED) {
+        return Err(BtfError::NoType(format!("function {}", name::NEEDED)));
+    }
     for (constant, function) in name::FUNCTIONS {
         numbers.push((constant, functions.contains_key(function).into()));
     }

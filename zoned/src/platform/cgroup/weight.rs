@@ -30,6 +30,11 @@ impl Tree {
         self.version(Controller::Cpu).is_some()
     }
 
+    /// Whether it is the zones' groups of cgroup2 that weigh.
+    pub fn weighs_by_version_2(&self) -> bool {
+        self.version(Controller::Cpu) == Some(Version::Two)
+    }
+
     /// The weight that so many shares have on this host, scaled by a factor. None for 0 shares, and where zones weigh nothing.
     pub fn weight_of(&self, shares: u64, factor: f64) -> Option<u64> {
         (shares > 0).then_some(weight(self.version(Controller::Cpu)?, shares, factor).1)
