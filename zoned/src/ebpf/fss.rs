@@ -89,29 +89,32 @@ pub fn present() -> Present {
 impl Scheduler {
     /// Takes over the scheduler that is pinned and works, or loads it.
     ///
-    /// `level` as in [`super::Options`]; `ids` is the map that names zones, pinned by [`super::Kernel`].
+    /// `level` as in [`super::Options`]. The map that names zones is pinned already, by [`super::Kernel`].
     pub(super) fn open(pins: &Pins, level: u32) -> Result<Self, EbpfError> {
         if OBJECT.is_empty() {
             return Err(EbpfError::Stub);
         }
         let root = pins.scheduler();
-        let folder = root.join(build(level));
-        let pinned = Scheduler { folder: folder.clone() };
-        let works = present() == Present::Ours
-            && bpf::get_pinned(&folder.join(LINK)).is_ok()
-            && pinned.ended().is_ok_and(|ended| ended.is_none());
-        if works {
-            return Ok(pinned);
+        let scheduler = Scheduler { folder: root.join(build(level)) };
+        if scheduler.works() {
+            return Ok(scheduler);
         }
         // One scheduler at a time: what is there, of another build or dead, goes first.
         pins::remove(&root)?;
         pins::make(&root)?;
-        pins::make(&folder)?;
-        let loaded = load(pins, level, &folder);
-        if loaded.is_err() {
+        pins::make(&scheduler.folder)?;
+        if let Err(refused) = load(pins, level, &scheduler.folder) {
             pins::remove(&root)?;
+            return Err(refused);
         }
-        loaded.map(|()| Scheduler { folder })
+        Ok(scheduler)
+    }
+
+    /// Whether it is pinned and the kernel uses it. One that was taken away keeps its pins.
+    fn works(&self) -> bool {
+        present() == Present::Ours
+            && bpf::get_pinned(&self.folder.join(LINK)).is_ok()
+            && self.ended().is_ok_and(|ended| ended.is_none())
     }
 
     /// Has the kernel go back to its own scheduler.
