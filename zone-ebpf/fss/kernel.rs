@@ -17,9 +17,7 @@ pub(crate) fn argument(ctx: *const u64, n: usize) -> u64 {
 unsafe extern "C" {
     pub(crate) fn scx_bpf_create_dsq(id: u64, node: i32) -> i32;
     fn scx_bpf_dsq_insert___v2(task: *mut c_void, id: u64, slice: u64, flags: u64) -> bool;
-    fn scx_bpf_dsq_insert(task: *mut c_void, id: u64, slice: u64, flags: u64);
     fn __scx_bpf_dsq_insert_vtime(task: *mut c_void, args: *mut Insert) -> bool;
-    fn scx_bpf_dsq_insert_vtime(task: *mut c_void, id: u64, slice: u64, vtime: u64, flags: u64);
     fn scx_bpf_dsq_move_to_local___v2(id: u64, flags: u64) -> bool;
     fn scx_bpf_dsq_move_to_local(id: u64) -> bool;
     pub(crate) fn scx_bpf_dsq_nr_queued(id: u64) -> i32;
@@ -62,12 +60,7 @@ globals! {
     CPUS: u32,
     CPUS_ONLINE: u32,
     /// Whether the kernel has the later forms of some functions.
-    HAS_INSERT_V2: u32,
-    HAS_INSERT_ARGS: u32,
     HAS_MOVE_V2: u32,
-    HAS_PEEK: u32,
-    HAS_SET_SLICE: u32,
-    HAS_MOVE_ONE: u32,
     TASK_FLAGS: u32,
     TASK_EXEC_NS: u32,
     TASK_CPUS_ALLOWED: u32,
@@ -75,7 +68,6 @@ globals! {
     TASK_CGROUPS: u32,
     TASK_SCX_FLAGS: u32,
     TASK_SCX_WEIGHT: u32,
-    TASK_SCX_SLICE: u32,
     TASK_SCX_RUNNABLE_AT: u32,
     CSS_SET_CGROUP: u32,
     CGROUP_NODE: u32,
@@ -192,40 +184,22 @@ impl Task {
     #[inline(always)]
     pub(crate) fn insert(self, queue: u64, slice: u64, flags: u64) {
         // SAFETY: as above.
-        unsafe {
-            if HAS_INSERT_V2.load() != 0 {
-                scx_bpf_dsq_insert___v2(self.0, queue, slice, flags);
-            } else {
-                scx_bpf_dsq_insert(self.0, queue, slice, flags);
-            }
-        }
+        unsafe { scx_bpf_dsq_insert___v2(self.0, queue, slice, flags) };
     }
 
     /// Puts it into a queue that is ordered by virtual time.
     #[inline(always)]
     pub(crate) fn insert_by(self, queue: u64, slice: u64, vtime: u64, flags: u64) {
+        let mut args = Insert { id: queue, slice, vtime, flags };
         // SAFETY: as above.
-        unsafe {
-            if HAS_INSERT_ARGS.load() != 0 {
-                let mut args = Insert { id: queue, slice, vtime, flags };
-                __scx_bpf_dsq_insert_vtime(self.0, &raw mut args);
-            } else {
-                scx_bpf_dsq_insert_vtime(self.0, queue, slice, vtime, flags);
-            }
-        }
+        unsafe { __scx_bpf_dsq_insert_vtime(self.0, &raw mut args) };
     }
 
     /// Lets it run for so many nanoseconds from now.
     #[inline(always)]
     pub(crate) fn set_slice(self, slice: u64) {
-        // SAFETY: as above; the field may be written where the function is not there yet.
-        unsafe {
-            if HAS_SET_SLICE.load() != 0 {
-                scx_bpf_task_set_slice(self.0, slice);
-            } else {
-                self.0.byte_add(TASK_SCX_SLICE.load() as usize).cast::<u64>().write(slice);
-            }
-        }
+        // SAFETY: as above.
+        unsafe { scx_bpf_task_set_slice(self.0, slice) };
     }
 
     /// A CPU that it may use and that has nothing to do, which then counts as busy.
@@ -348,24 +322,22 @@ pub(crate) fn take(queue: u64) -> bool {
 #[inline(always)]
 pub(crate) fn take_older(queue: u64, then: u64) -> bool {
     let mut moved = false;
-    if HAS_MOVE_ONE.load() != 0 {
-        let mut iterator = core::mem::MaybeUninit::<Iterator>::uninit();
-        // SAFETY: as above; what is begun is ended.
-        unsafe {
-            bpf_iter_scx_dsq_new(iterator.as_mut_ptr(), queue, 0);
-            loop {
-                let task = bpf_iter_scx_dsq_next(iterator.as_mut_ptr());
-                if task.is_null() {
-                    break;
-                }
-                let since: u64 = field(task, &TASK_SCX_RUNNABLE_AT);
-                if (since.wrapping_sub(then) as i64) < 0 {
-                    moved = scx_bpf_dsq_move(iterator.as_mut_ptr(), task, SCX_DSQ_LOCAL.load(), 0);
-                    break;
-                }
+    let mut iterator = core::mem::MaybeUninit::<Iterator>::uninit();
+    // SAFETY: as above; what is begun is ended.
+    unsafe {
+        bpf_iter_scx_dsq_new(iterator.as_mut_ptr(), queue, 0);
+        loop {
+            let task = bpf_iter_scx_dsq_next(iterator.as_mut_ptr());
+            if task.is_null() {
+                break;
             }
-            bpf_iter_scx_dsq_destroy(iterator.as_mut_ptr());
+            let since: u64 = field(task, &TASK_SCX_RUNNABLE_AT);
+            if (since.wrapping_sub(then) as i64) < 0 {
+                moved = scx_bpf_dsq_move(iterator.as_mut_ptr(), task, SCX_DSQ_LOCAL.load(), 0);
+                break;
+            }
         }
+        bpf_iter_scx_dsq_destroy(iterator.as_mut_ptr());
     }
     moved
 }
@@ -386,9 +358,6 @@ pub(crate) fn ticks() -> u64 {
 /// The head of a queue that is ordered by virtual time.
 #[inline(always)]
 pub(crate) fn head(queue: u64) -> Option<Task> {
-    if HAS_PEEK.load() == 0 {
-        return None;
-    }
     // SAFETY: as above.
     let task = unsafe { scx_bpf_dsq_peek(queue) };
     if task.is_null() { None } else { Some(Task(task)) }

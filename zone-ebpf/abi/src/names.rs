@@ -132,19 +132,12 @@ pub mod fss {
     pub const TICKS: &str = "TICKS_A_SECOND";
     /// CPUs that are online when the scheduler is loaded.
     pub const CPUS_ONLINE: &str = "CPUS_ONLINE";
-    /// What the scheduler cannot do without, of what came last: Linux 6.19.
+    /// What the scheduler cannot do without, of what came last: all of it is there from Linux 6.19 on.
     pub const NEEDED: &str = "scx_bpf_dsq_peek";
     /// 1 if the kernel has a function: constant and name.
-    pub const FUNCTIONS: [(&str, &str); 6] = [
-        ("HAS_INSERT_V2", "scx_bpf_dsq_insert___v2"),
-        ("HAS_INSERT_ARGS", "__scx_bpf_dsq_insert_vtime"),
-        ("HAS_MOVE_V2", "scx_bpf_dsq_move_to_local___v2"),
-        ("HAS_PEEK", "scx_bpf_dsq_peek"),
-        ("HAS_SET_SLICE", "scx_bpf_task_set_slice"),
-        ("HAS_MOVE_ONE", "scx_bpf_dsq_move"),
-    ];
+    pub const FUNCTIONS: [(&str, &str); 1] = [("HAS_MOVE_V2", "scx_bpf_dsq_move_to_local___v2")];
     /// Byte offsets of fields: constant, type and path.
-    pub const OFFSETS: [(&str, &str, &str); 18] = [
+    pub const OFFSETS: [(&str, &str, &str); 17] = [
         ("TASK_FLAGS", "task_struct", "flags"),
         ("TASK_EXEC_NS", "task_struct", "se.sum_exec_runtime"),
         ("TASK_CPUS_ALLOWED", "task_struct", "nr_cpus_allowed"),
@@ -152,7 +145,6 @@ pub mod fss {
         ("TASK_CGROUPS", "task_struct", "cgroups"),
         ("TASK_SCX_FLAGS", "task_struct", "scx.flags"),
         ("TASK_SCX_WEIGHT", "task_struct", "scx.weight"),
-        ("TASK_SCX_SLICE", "task_struct", "scx.slice"),
         ("TASK_SCX_RUNNABLE_AT", "task_struct", "scx.runnable_at"),
         ("CSS_SET_CGROUP", "css_set", "dfl_cgrp"),
         ("CGROUP_NODE", "cgroup", "kn"),

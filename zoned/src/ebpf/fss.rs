@@ -203,10 +203,8 @@ fn constants(kernel: &Btf, level: u32) -> Result<Constants, BtfError> {
     let possible = possible_cpus().unwrap_or(online);
     let mut numbers =
         vec![(name::LEVEL, level), (name::CPUS, possible as u32), (name::CPUS_ONLINE, online as u32)];
+    kernel.function(name::NEEDED)?;
     let functions = kernel.functions(&name::FUNCTIONS.map(|(_, function)| function))?;
-    if !functions.contains_key(name::NEEDED) {
-        return Err(BtfError::NoType(format!("function {}", name::NEEDED)));
-    }
     for (constant, function) in name::FUNCTIONS {
         numbers.push((constant, functions.contains_key(function).into()));
     }
