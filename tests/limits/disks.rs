@@ -153,11 +153,18 @@ fn written(ctx: &TestCtx, zone: &str) -> f64 {
     stat.split_whitespace().nth(6).unwrap().parse::<f64>().unwrap() * 512.0
 }
 
-/// Latency of a neighbour and of the daemon, and bytes a second that the hog writes meanwhile.
-fn beside_the_hog(ctx: &TestCtx, what: &str) -> ([Latency; 2], f64) {
+/// What one request to a disk moves at most where pages are huge, bytes: a hog at its cap moves as much at once, and stands
+/// still until it has earned it.
+const PIECE: f64 = (8 << 20) as f64;
+
+/// Seconds for which the hog is watched at its cap.
+const HELD: u64 = 8;
+
+/// Latency of a neighbour and of the daemon for some seconds, and bytes a second that the hog writes meanwhile.
+fn beside_the_hog(ctx: &TestCtx, what: &str, seconds: u64) -> ([Latency; 2], f64) {
     let (before, begun) = (written(ctx, "hog"), Instant::now());
     let mut all = [Vec::new(), Vec::new()];
-    while begun.elapsed() < Duration::from_secs(4) {
+    while begun.elapsed() < Duration::from_secs(seconds) {
         all[0].extend(synced_writes(ctx, "neighbour"));
         all[1].extend(requests(ctx, "neighbour"));
     }
@@ -184,21 +191,22 @@ fn a_hog_at_its_cap_leaves_others_their_disk() {
         "for i in 1 2 3; do (while :; do dd if=/dev/zero of=/var/h$i bs=1M count=100 2>/dev/null; done) & done
          while :; do dd if={LARGE} of=/dev/null bs=1M iflag=direct 2>/dev/null; done"
     );
-    let (before, _) = beside_the_hog(&ctx, "nobody else");
+    let (before, _) = beside_the_hog(&ctx, "nobody else", 3);
     let hog = Hog::start(&ctx, "hog", &all_it_can);
     wait::until("the hog writes", || written(&ctx, "hog") > 10.0 * CAP);
-    let (_, free) = beside_the_hog(&ctx, "a hog");
+    let (_, free) = beside_the_hog(&ctx, "a hog", 3);
     assert!(free > 2.0 * CAP, "it is no hog: {free}");
     ctx.ok(&["set", "hog", "io.write=4M", "io.read=4M"]);
     for key in ["io.write", "io.read"] {
         let reached = format!("{key} reached, held");
         wait::until("it is held, and that is an event", || ctx.ok(&["events", "hog"]).contains(&reached));
     }
-    let (held, rate) = beside_the_hog(&ctx, "the hog at its cap");
+    let (held, rate) = beside_the_hog(&ctx, "the hog at its cap", HELD);
     drop(hog);
-    assert!(rate < 1.35 * CAP && rate > 0.25 * CAP, "held to {rate} at a cap of {CAP}");
+    let most = 1.1 * CAP + 2.0 * PIECE / HELD as f64;
+    assert!(rate < most && rate > 0.25 * CAP, "held to {rate} at a cap of {CAP}");
     // Against either: the machine may do other work at one of them.
-    let (after, _) = beside_the_hog(&ctx, "nobody else again");
+    let (after, _) = beside_the_hog(&ctx, "nobody else again", 3);
     for (i, whose) in ["neighbour", "daemon"].iter().enumerate() {
         let unharmed = held[i].is_like(before[i]) || held[i].is_like(after[i]);
         assert!(unharmed, "the {whose}'s: {:?}, without a hog {:?} and {:?}", held[i], before[i], after[i]);

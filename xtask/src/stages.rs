@@ -14,6 +14,8 @@ pub(crate) struct Stage {
     tally: Tally,
     /// Tests that were skipped, with the reason.
     skipped: Vec<String>,
+    /// Tests that failed, with what they said.
+    failed: Vec<String>,
     /// Some test program failed, crashed, or did not compile.
     broken: bool,
 }
@@ -21,8 +23,8 @@ pub(crate) struct Stage {
 impl Stage {
     /// A part in which tests ran.
     pub(crate) fn new(name: &str, took: Duration, read: Reader, broken: bool) -> Self {
-        let Reader { tally, skipped, .. } = read;
-        Self { name: name.to_owned(), took, tally, skipped, broken }
+        let Reader { tally, skipped, failed, .. } = read;
+        Self { name: name.to_owned(), took, tally, skipped, failed, broken }
     }
 
     /// A part without tests.
@@ -36,7 +38,7 @@ pub(crate) fn conclude(stages: &[Stage]) -> Result<()> {
     println!("\n== summary");
     let mut sum = Tally::default();
     for stage in stages {
-        let Stage { name, took, tally, skipped, broken } = stage;
+        let Stage { name, took, tally, skipped, failed, broken } = stage;
         sum += *tally;
         // A program that crashed or did not compile has printed no result line.
         let note =
@@ -46,6 +48,7 @@ pub(crate) fn conclude(stages: &[Stage]) -> Result<()> {
             false => println!("{name:<18} {:>8}  {tally}{note}", seconds(*took)),
         }
         skipped.iter().for_each(|test| println!("    skipped: {test}"));
+        failed.iter().for_each(|test| println!("    failed: {test}"));
     }
     println!("{sum}");
     if stages.iter().any(|stage| stage.broken) {

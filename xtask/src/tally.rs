@@ -43,14 +43,22 @@ pub(crate) struct Reader {
     pub(crate) tally: Tally,
     /// Tests that were skipped, each with the reason.
     pub(crate) skipped: Vec<String>,
+    /// Tests that failed, each with the first lines of what its panic said.
+    pub(crate) failed: Vec<String>,
+    /// Lines of a panic that are still to come.
+    panic: usize,
     /// The test whose output is being read.
     test: Option<String>,
     /// Skips of the program whose result has not been read yet.
     pending: u64,
 }
 
+/// Lines of a panic that are kept.
+const PANIC: usize = 4;
+
 impl Reader {
     pub(crate) fn line(&mut self, line: &str) {
+        self.panicked(line);
         if let Some(test) = line.strip_prefix("---- ").and_then(|rest| rest.strip_suffix(" stdout ----")) {
             self.test = Some(test.to_owned());
         } else if let Some(why) = line.strip_prefix("skipped: ") {
@@ -65,6 +73,20 @@ impl Reader {
             result.skipped += skips;
             self.tally += result;
             self.test = None;
+        }
+    }
+
+    /// Reads `thread 'a::b' (71) panicked at src/a.rs:3:5:` and the lines below it.
+    fn panicked(&mut self, line: &str) {
+        if let (Some(test), Some((_, place))) = (&self.test, line.split_once(" panicked at ")) {
+            self.failed.push(format!("{test}: {place}"));
+            self.panic = PANIC;
+        } else if line.is_empty() || line.starts_with("note: ") || line.starts_with("stack backtrace:") {
+            self.panic = 0;
+        } else if let (1.., Some(failed)) = (self.panic, self.failed.last_mut()) {
+            self.panic -= 1;
+            failed.push_str("\n        ");
+            failed.push_str(line);
         }
     }
 }
@@ -94,5 +116,15 @@ mod tests {
         output.lines().for_each(|line| reader.line(line));
         assert_eq!(reader.tally.to_string(), "3 passed, 0 failed, 2 skipped");
         assert_eq!(reader.skipped, ["a::b: takes root"]);
+    }
+
+    #[test]
+    fn a_failure_is_kept_with_what_it_said() {
+        let mut reader = Reader::default();
+        let output = "failures:\n\n---- a::b stdout ----\nmeasured 3\n\nthread 'a::b' (7) panicked at src/a.rs:3:5:\n\
+                      held to 7\n  at a cap of 4\nnote: run with RUST_BACKTRACE=1\nmore\n\nfailures:\n    a::b\n\n\
+                      test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1s";
+        output.lines().for_each(|line| reader.line(line));
+        assert_eq!(reader.failed, ["a::b: src/a.rs:3:5:\n        held to 7\n          at a cap of 4"]);
     }
 }
