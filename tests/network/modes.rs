@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::scene::{Scene, tcp, udp};
+use crate::scene::{Scene, both, tcp, udp};
 
 #[test]
 fn none_host_macvlan_and_several() {
@@ -34,6 +34,11 @@ fn none_host_macvlan_and_several() {
 
     scene.ctx.boot("zone: twice\nnet: [{}, { name: second }]");
     assert_eq!(seen("twice").trim(), "lo net0 second");
+    // What comes in by the second is answered by it: by the first it would be a stranger's address.
+    let twice = scene.zone("twice");
+    for ip in (0..2).flat_map(|i| scene.addresses_of("twice", i)) {
+        assert_eq!(both(scene.host(), &twice, ip, 81), [true, true], "{ip}");
+    }
     assert!(!scene.host().ip("-brief link").contains("macvlan"));
     scene.ctx.finish();
 }

@@ -46,6 +46,33 @@ fn a_bridge_of_somebody_elses_is_left_alone() {
 }
 
 #[test]
+fn a_network_of_the_hosts_own_and_an_uplink_that_is_not_there_are_told() {
+    let netns = Netns::new();
+    netns.ip("link add lan0 type bridge");
+    netns.ip("address add 10.5.7.1/24 dev lan0");
+    netns.ip("link set lan0 up");
+    let options = ["--network", "10.5.0.0/16", "--uplink", "wan0"];
+    let ctx = TestCtx::with(Some(netns), &options);
+    let doctor = ctx.ok(&["doctor"]);
+    let [taken, missing] =
+        ["the host has a route to 10.5.7.", "--uplink wan0: the host has no such interface"];
+    assert!(doctor.contains(taken) && doctor.contains(missing), "{doctor}");
+    let log = ctx.log();
+    assert!(log.contains(taken) && log.contains(missing), "{log}");
+    ctx.create("zone: a\nnet: [{}]").ok();
+    ctx.ok(&["install", "a"]);
+    ctx.zonectl(&["boot", "a"])
+        .fails(1, "which is in the zones' network, 10.5.0.0/16; start zoned with --network");
+    let netns = ctx.netns.as_ref().unwrap();
+    assert_eq!(netns.ip("-brief link").lines().count(), 2, "lo and lan0");
+    netns.ip("address del 10.5.7.1/24 dev lan0");
+    ctx.ok(&["boot", "a"]);
+    let doctor = ctx.ok(&["doctor"]);
+    assert!(!doctor.contains(taken) && doctor.contains(missing), "{doctor}");
+    ctx.finish();
+}
+
+#[test]
 fn a_link_without_its_boot_is_told_by_audit() {
     let ctx = TestCtx::with(Some(Netns::new()), &[]);
     ctx.create("zone: a\nnet: [{}]").ok();

@@ -46,8 +46,13 @@ impl Scene {
 
     /// A zone's addresses: IPv4, IPv6.
     pub fn addresses(&self, name: &str) -> [IpAddr; 2] {
+        self.addresses_of(name, 0)
+    }
+
+    /// Those of one of its interfaces.
+    pub fn addresses_of(&self, name: &str, interface: usize) -> [IpAddr; 2] {
         let info = self.ctx.info(name);
-        let all = info["network"][0]["addresses"].as_array().unwrap();
+        let all = info["network"][interface]["addresses"].as_array().unwrap();
         let ip = |i: usize| all[i].as_str().unwrap().split('/').next().unwrap().parse().unwrap();
         [ip(0), ip(1)]
     }

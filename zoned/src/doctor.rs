@@ -25,9 +25,10 @@ pub fn examine(host: &Host) -> Vec<Finding> {
         ia32(),
         bootstrap(),
         quota(),
-        sched_ext(),
         firewall(),
     ];
+    let concern = |why| finding("network", Verdict::Limited, why, "zones are not reached as zoned was told");
+    found.extend(host.network.concerns().into_iter().map(concern));
     found.extend(limits::examine(host));
     found.extend(crate::metering::Metering::probes());
     let unreadable = host.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
@@ -238,23 +239,6 @@ fn firewall() -> Finding {
             Verdict::Limited,
             "nft is not installed",
             "no zone with a bridged interface boots; `apt-get install nftables`",
-        ),
-    }
-}
-
-fn sched_ext() -> Finding {
-    match read("/sys/kernel/sched_ext/state") {
-        Some(state) => finding(
-            "sched_ext",
-            Verdict::Good,
-            state,
-            "the kernel takes schedulers; this build brings none yet",
-        ),
-        None => finding(
-            "sched_ext",
-            Verdict::Limited,
-            "the kernel has none",
-            "CPU is shared by the kernel's own scheduler",
         ),
     }
 }

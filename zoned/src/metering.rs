@@ -157,6 +157,8 @@ impl Metering {
                     "metering, device policy, process events, guarded links work"
                 }
                 (Purpose::Needed, _) => "zoned cannot start: it meters every zone",
+                (Purpose::Shares, Verdict::Good) => "a scheduler of zoned's can keep CPU shares",
+                (Purpose::Shares, _) => "CPU shares are kept by the kernel's own scheduler",
                 (Purpose::Later, Verdict::Good) => "not used by this build yet",
                 (Purpose::Later, _) => "not used by this build yet, and will not be on this host",
             };

@@ -84,12 +84,18 @@ fn uplink(text: &str) -> Result<String, String> {
 
 fn ipv4_network(text: &str) -> Result<ipnet::Ipv4Net, String> {
     let net = text.parse::<ipnet::Ipv4Net>().map_err(|_| "write one like 10.77.0.0/16".to_owned())?;
+    if net != net.trunc() {
+        return Err(format!("it begins at {}", net.trunc()));
+    }
     let room = (8..=29).contains(&net.prefix_len());
     room.then_some(net).ok_or_else(|| "the length must be from 8 to 29".into())
 }
 
 fn ipv6_network(text: &str) -> Result<ipnet::Ipv6Net, String> {
     let net = text.parse::<ipnet::Ipv6Net>().map_err(|_| "write one like fd12:3456:789a::/64".to_owned())?;
+    if net != net.trunc() {
+        return Err(format!("it begins at {}", net.trunc()));
+    }
     let room = (16..=120).contains(&net.prefix_len());
     room.then_some(net).ok_or_else(|| "the length must be from 16 to 120".into())
 }

@@ -257,6 +257,7 @@ async fn serve(options: &Options, host: Arc<Host>) -> Result<bool, StartError> {
     if let Err(e) = host.network.refresh() {
         tracing::error!("{}", whole(&e));
     }
+    host.network.concerns().iter().for_each(|concern| tracing::warn!("{concern}"));
     host.journal.note(None, EventKind::DaemonStarted { adopted });
     let socket = options.socket.clone().unwrap_or_else(|| options.run_dir.join("zoned.sock"));
     let listener = server::listen(&socket)?;

@@ -40,13 +40,15 @@ pub struct Probe {
 pub enum Purpose {
     /// zoned cannot do without.
     Needed,
+    /// The scheduler that keeps CPU shares.
+    Shares,
     /// Later things.
     Later,
 }
 
 /// What this kernel takes.
 pub fn probe() -> Vec<Probe> {
-    use Purpose::{Later, Needed};
+    use Purpose::{Later, Needed, Shares};
     let kernel = std::fs::read("/sys/kernel/btf/vmlinux")
         .map_err(|e| format!("/sys/kernel/btf/vmlinux: {e}"))
         .and_then(|bytes| Btf::parse(bytes).map_err(|e| e.to_string()));
@@ -66,8 +68,8 @@ pub fn probe() -> Vec<Probe> {
         ("sock_ops", Later, taken(probe_program(SOCK_OPS, ATTACH_SOCK_OPS, 0))),
         ("fentry", Later, by_btf(TRACING, ATTACH_FENTRY, |b| b.function("bpf_fentry_test1"))),
         ("lsm", Later, by_btf(LSM, ATTACH_LSM, |b| b.function("bpf_lsm_file_open"))),
-        ("struct_ops", Later, map(MapType::StructOps)),
-        ("sched_ext", Later, structure(&kernel, "sched_ext_ops")),
+        ("struct_ops", Shares, map(MapType::StructOps)),
+        ("sched_ext", Shares, structure(&kernel, "sched_ext_ops")),
         ("qdisc", Later, structure(&kernel, "bpf_struct_ops_Qdisc_ops")),
     ];
     found.into_iter().map(|(subject, purpose, result)| Probe { subject, purpose, result }).collect()

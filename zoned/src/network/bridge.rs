@@ -5,6 +5,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
+use ipnet::IpNet;
 use sha2::{Digest, Sha256};
 use tokio::time::{MissedTickBehavior, interval};
 use zoned_api::config::Mac;
@@ -15,7 +16,7 @@ use super::{
     forwarding, inside,
     links::VANISHING,
     netlink::Netlink,
-    nftables,
+    nftables, pool,
     pool::Pools,
 };
 use crate::{
@@ -108,6 +109,29 @@ impl Network {
         }
     }
 
+    /// What keeps zones from a network as the daemon was told to make it, for people.
+    pub fn concerns(&self) -> Vec<String> {
+        let there = |link: &&String| Path::new("/sys/class/net").join(link).exists();
+        let missing = self.settings.uplinks.iter().filter(|link| !there(link));
+        let mut all: Vec<String> = missing
+            .map(|link| {
+                format!("--uplink {link}: the host has no such interface; start zoned again when it has")
+            })
+            .collect();
+        let asked = [self.settings.v4.map(IpNet::from), self.settings.v6.map(IpNet::from)];
+        let nets = match self.lock().pools {
+            Some(pools) => pools.nets().to_vec(),
+            None => asked.into_iter().flatten().collect(),
+        };
+        let untaken = || {
+            let mut netlink = Netlink::open().map_err(NetworkError::link("open", "a netlink socket"))?;
+            let bridge = self.own_bridge(&mut netlink)?;
+            untaken(&mut netlink, &nets, bridge)
+        };
+        all.extend(untaken().err().map(|e| crate::fault::whole(&e)));
+        all
+    }
+
     /// Number of the bridge, if it is there; an error if it is somebody else's.
     fn own_bridge(&self, netlink: &mut Netlink) -> Result<Option<u32>, NetworkError> {
         let name = &self.settings.bridge;
@@ -138,6 +162,7 @@ impl Network {
         let index = match self.own_bridge(&mut netlink)? {
             Some(index) => index,
             None => {
+                untaken(&mut netlink, &pools.nets(), None)?;
                 netlink.add_bridge(name, self.bridge_mac()).map_err(at("make the bridge"))?;
                 netlink.index(name).map_err(at("look for"))?.unwrap_or(0)
             }
@@ -188,6 +213,15 @@ impl Network {
 
     fn table(&self) -> Option<u64> {
         nftables::handle(&firewall::table(&self.settings.bridge)).ok().flatten()
+    }
+}
+
+/// Refuses networks that the host reaches otherwise.
+fn untaken(netlink: &mut Netlink, nets: &[IpNet], bridge: Option<u32>) -> Result<(), NetworkError> {
+    let routes = netlink.destinations().map_err(NetworkError::link("look at", "the host's routes"))?;
+    match pool::taken(nets, &routes, bridge) {
+        Some((net, route)) => Err(NetworkError::Taken { net, route }),
+        None => Ok(()),
     }
 }
 

@@ -30,6 +30,17 @@ pub enum NetworkError {
         "network: every private network meets a route of this host; start zoned with --network and one that does not"
     )]
     NoNetwork,
+    /// The zones' network is one of the host's own.
+    #[error(
+        "network: the host has a route to {route}, which is in the zones' network, {net}; start zoned with --network (or \
+         --network6) and one that no route leads into"
+    )]
+    Taken {
+        /// The zones' network.
+        net: ipnet::IpNet,
+        /// Where the host's route leads.
+        route: ipnet::IpNet,
+    },
     /// The bridge's name is taken.
     #[error("network: {0} is not the bridge of this zoned; start it with --bridge and another name")]
     Foreign(String),

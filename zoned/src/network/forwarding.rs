@@ -21,9 +21,6 @@ struct Before {
 pub(super) fn set(record: &Path, uplinks: &[String]) -> Result<(), NetworkError> {
     let mut before: Before = store::load(record).unwrap_or_default();
     before.version = VERSION;
-    for link in uplinks.iter().filter(|link| !Path::new("/proc/sys/net/ipv4/conf").join(link).exists()) {
-        tracing::warn!("uplink {link}: the host has no such interface now; start zoned again when it has");
-    }
     let wanted: Vec<String> = uplinks.iter().flat_map(|link| switches(link)).collect();
     let (keep, undo) = before.values.into_iter().partition(|(file, _)| wanted.contains(file));
     before.values = keep;

@@ -9,6 +9,7 @@ use std::{
 };
 
 use ipnet::IpNet;
+use netlink_packet_route::route::RouteHeader;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use super::{error::NetworkError, netlink::Netlink, pool::Pools};
@@ -16,6 +17,9 @@ use crate::{
     plan::network::{Connection, Interface},
     sys::namespace::enter_one,
 };
+
+/// Table of the first interface, for those whose answers do not take the way out. The kernel's own begin at 253.
+const FIRST_TABLE: u8 = 100;
 
 /// The network namespace of a process, if that is the first process of this boot: its number may have come to mean
 /// another one since it was told. A folder of /proc stays that of one process, and its group names the boot.
@@ -47,7 +51,10 @@ pub(super) fn configure(
         let mut netlink = Netlink::open().map_err(NetworkError::link("open", "a netlink socket"))?;
         // The way out is the first interface's that has one, for each family.
         let mut ways_out = Vec::new();
-        interfaces.iter().try_for_each(|interface| one(&mut netlink, interface, pools, &mut ways_out))
+        interfaces
+            .iter()
+            .zip(FIRST_TABLE..)
+            .try_for_each(|(interface, table)| one(&mut netlink, interface, table, pools, &mut ways_out))
     };
     match thread::scope(|scope| scope.spawn(work).join()) {
         Ok(done) => done,
@@ -55,9 +62,12 @@ pub(super) fn configure(
     }
 }
 
+/// Gives one interface what it has. What comes in by an interface is answered by it, whichever the way out is: there alone its
+/// addresses are believed. So one that is not the way out has a table of its own for what is sent from its addresses.
 fn one(
     netlink: &mut Netlink,
     interface: &Interface,
+    table: u8,
     pools: Option<&Pools>,
     ways_out: &mut Vec<IpNet>,
 ) -> Result<(), NetworkError> {
@@ -84,14 +94,25 @@ fn one(
         }
     };
     for gateway in gateways {
-        if matches!(interface.to, Connection::Bridge { .. }) {
-            netlink.add_route(gateway.into(), index, None).map_err(at("add a route to"))?;
-        }
         let everywhere = IpNet::new_assert(if gateway.is_ipv4() { [0; 4].into() } else { [0; 16].into() }, 0);
-        if !ways_out.contains(&everywhere) {
-            netlink.add_route(everywhere, index, Some(gateway)).map_err(at("add a default route to"))?;
-            ways_out.push(everywhere);
+        let table = if ways_out.contains(&everywhere) { table } else { RouteHeader::RT_TABLE_MAIN };
+        if matches!(interface.to, Connection::Bridge { .. }) {
+            netlink.add_route(gateway.into(), index, None, table).map_err(at("add a route to"))?;
+        } else if table != RouteHeader::RT_TABLE_MAIN {
+            let near = interface.addresses.iter().filter(|net| net.contains(&gateway));
+            near.map(|net| net.trunc())
+                .try_for_each(|net| netlink.add_route(net, index, None, table))
+                .map_err(at("add a route to"))?;
         }
+        netlink.add_route(everywhere, index, Some(gateway), table).map_err(at("add a default route to"))?;
+        if table == RouteHeader::RT_TABLE_MAIN {
+            ways_out.push(everywhere);
+            continue;
+        }
+        let own = interface.addresses.iter().map(IpNet::addr);
+        own.filter(|ip| ip.is_ipv4() == gateway.is_ipv4())
+            .try_for_each(|ip| netlink.add_rule(ip, table))
+            .map_err(at("add a rule for"))?;
     }
     Ok(())
 }

@@ -17,7 +17,8 @@ use netlink_packet_route::{
         InfoBridgePort, InfoData, InfoKind, InfoMacVlan, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute,
         LinkFlags, LinkInfo, LinkMessage, MacVlanMode,
     },
-    route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType},
+    route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType},
+    rule::{RuleAction, RuleAttribute, RuleMessage},
 };
 use rustix::net::{RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with};
 use zoned_api::config::Mac;
@@ -129,21 +130,24 @@ impl Netlink {
         }
     }
 
-    /// Destinations of all routes.
-    pub fn destinations(&mut self) -> io::Result<Vec<IpNet>> {
+    /// Destinations of all routes of all tables, the host's own addresses among them, each with the number of the link it is
+    /// reached by. Not those of everything.
+    pub fn destinations(&mut self) -> io::Result<Vec<(IpNet, Option<u32>)>> {
         let all = self.ask(RouteNetlinkMessage::GetRoute(RouteMessage::default()), NLM_F_DUMP)?;
         let destination = |message| {
             let RouteNetlinkMessage::NewRoute(route) = message else { return None };
             let length = route.header.destination_prefix_length;
-            route.attributes.iter().find_map(|a| match a {
-                RouteAttribute::Destination(RouteAddress::Inet(ip)) => {
-                    IpNet::new(IpAddr::V4(*ip), length).ok()
-                }
-                RouteAttribute::Destination(RouteAddress::Inet6(ip)) => {
-                    IpNet::new(IpAddr::V6(*ip), length).ok()
-                }
+            let by = route.attributes.iter().find_map(|a| match a {
+                RouteAttribute::Oif(index) => Some(*index),
                 _ => None,
-            })
+            });
+            let to = route.attributes.iter().find_map(|a| match a {
+                RouteAttribute::Destination(RouteAddress::Inet(ip)) => Some(IpAddr::V4(*ip)),
+                RouteAttribute::Destination(RouteAddress::Inet6(ip)) => Some(IpAddr::V6(*ip)),
+                _ => None,
+            });
+            let to = IpNet::new(to?, length).ok().filter(|to| to.prefix_len() > 0);
+            Some((to?, by))
         };
         Ok(all.into_iter().filter_map(destination).collect())
     }
@@ -219,11 +223,11 @@ impl Netlink {
     }
 
     /// A route by way of a link: straight, or through a gateway.
-    pub fn add_route(&mut self, to: IpNet, index: u32, gateway: Option<IpAddr>) -> io::Result<()> {
+    pub fn add_route(&mut self, to: IpNet, index: u32, gateway: Option<IpAddr>, table: u8) -> io::Result<()> {
         let mut message = RouteMessage::default();
         message.header.address_family = family(to.addr());
         message.header.destination_prefix_length = to.prefix_len();
-        message.header.table = RouteHeader::RT_TABLE_MAIN;
+        message.header.table = table;
         message.header.protocol = RouteProtocol::Static;
         let straight = if to.addr().is_ipv4() { RouteScope::Link } else { RouteScope::Universe };
         message.header.scope = if gateway.is_some() { RouteScope::Universe } else { straight };
@@ -234,6 +238,17 @@ impl Netlink {
         message.attributes.extend(gateway.map(|ip| RouteAttribute::Gateway(ip.into())));
         message.attributes.push(RouteAttribute::Oif(index));
         there(self.change(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_EXCL))
+    }
+
+    /// Has what is sent from an address take the routes of a table (ip-rule(8)).
+    pub fn add_rule(&mut self, from: IpAddr, table: u8) -> io::Result<()> {
+        let mut message = RuleMessage::default();
+        message.header.family = family(from);
+        message.header.src_len = if from.is_ipv4() { 32 } else { 128 };
+        message.header.table = table;
+        message.header.action = RuleAction::ToTable;
+        message.attributes.push(RuleAttribute::Source(from));
+        there(self.change(RouteNetlinkMessage::NewRule(message), NLM_F_CREATE | NLM_F_EXCL))
     }
 }
 
@@ -307,6 +322,8 @@ mod tests {
         assert_eq!(lo, Some(1));
         assert!(netlink.links().unwrap().iter().any(|link| link.name == "lo" && Some(link.index) == lo));
         assert_eq!(netlink.index("no-such-link").unwrap(), None);
-        assert!(netlink.destinations().unwrap().iter().any(|net| net.addr().is_loopback()));
+        assert!(
+            netlink.destinations().unwrap().iter().any(|(net, by)| net.addr().is_loopback() && *by == lo)
+        );
     }
 }

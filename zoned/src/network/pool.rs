@@ -57,6 +57,11 @@ impl Pools {
         Ok(pools)
     }
 
+    /// Both.
+    pub fn nets(&self) -> [IpNet; 2] {
+        [self.v4.into(), self.v6.into()]
+    }
+
     /// The host's addresses on the bridge.
     pub fn gateways(&self) -> [IpNet; 2] {
         let v4 = Ipv4Addr::from_bits(self.v4.network().to_bits() + 1);
@@ -94,13 +99,24 @@ impl Pools {
     }
 }
 
+/// The first of the zones' networks that a route of the host's leads into, and that route: one of the two would not be reached.
+/// A route to more than the whole of it, as of a site, is none: a part of that may be the zones'. Those by the bridge are ours.
+pub(super) fn taken(
+    nets: &[IpNet],
+    routes: &[(IpNet, Option<u32>)],
+    bridge: Option<u32>,
+) -> Option<(IpNet, IpNet)> {
+    let others = routes.iter().filter(|(_, by)| by.is_none() || *by != bridge).map(|(to, _)| to);
+    others.into_iter().find_map(|to| nets.iter().find(|net| net.contains(to)).map(|net| (*net, *to)))
+}
+
 /// A private network that meets no route.
-fn free_v4(routes: &[IpNet]) -> Option<Ipv4Net> {
+fn free_v4(routes: &[(IpNet, Option<u32>)]) -> Option<Ipv4Net> {
     let ten = (77..=255).chain(1..77).map(|n| Ipv4Addr::new(10, n, 0, 0));
     let others = (16..32).map(|n| Ipv4Addr::new(172, n, 0, 0));
     let candidates = ten.chain(others).filter_map(|ip| Ipv4Net::new(ip, 16).ok());
-    let meets = |a: &IpNet, b: &IpNet| a.prefix_len() > 0 && (a.contains(b) || b.contains(a));
-    candidates.into_iter().find(|net| !routes.iter().any(|route| meets(route, &IpNet::V4(*net))))
+    let meets = |a: &IpNet, b: &IpNet| a.contains(b) || b.contains(a);
+    candidates.into_iter().find(|net| !routes.iter().any(|(route, _)| meets(route, &IpNet::V4(*net))))
 }
 
 /// A network of this host's own (RFC 4193): forty random bits.
@@ -141,10 +157,25 @@ mod tests {
     }
 
     #[test]
+    fn a_network_of_the_hosts_own_is_known_by_its_routes() {
+        let pools = pools("10.77.0.0/16");
+        let taken = |to: &str, by| {
+            let routes = [(to.parse().unwrap(), by)];
+            super::taken(&pools.nets(), &routes, Some(7)).map(|(_, route)| route.to_string())
+        };
+        assert_eq!(taken("10.77.3.0/24", Some(2)).as_deref(), Some("10.77.3.0/24"));
+        assert_eq!(taken("10.77.0.0/16", None).as_deref(), Some("10.77.0.0/16"));
+        assert_eq!(taken("fd00::5/128", Some(2)).as_deref(), Some("fd00::5/128"));
+        assert_eq!(taken("10.77.0.0/16", Some(7)), None, "the bridge's own");
+        assert_eq!(taken("10.0.0.0/8", Some(2)), None);
+        assert_eq!(taken("10.78.0.0/16", Some(2)), None);
+    }
+
+    #[test]
     fn a_network_the_host_reaches_otherwise_is_left_alone() {
-        let routes = |all: &[&str]| all.iter().map(|r| r.parse().unwrap()).collect::<Vec<IpNet>>();
+        let routes = |all: &[&str]| all.iter().map(|r| (r.parse().unwrap(), None)).collect::<Vec<_>>();
         let chosen = |all: &[&str]| free_v4(&routes(all)).map(|net| net.to_string());
-        assert_eq!(chosen(&["0.0.0.0/0", "fe80::/64"]).as_deref(), Some("10.77.0.0/16"));
+        assert_eq!(chosen(&["fe80::/64"]).as_deref(), Some("10.77.0.0/16"));
         assert_eq!(chosen(&["10.77.3.0/24"]).as_deref(), Some("10.78.0.0/16"));
         assert_eq!(chosen(&["10.0.0.0/8"]).as_deref(), Some("172.16.0.0/16"));
         assert_eq!(chosen(&["10.0.0.0/8", "172.16.0.0/12"]), None);

@@ -156,10 +156,10 @@ impl Daemon {
     /// A configuration with every default written out, and what there is to say of it.
     async fn verify(&self, yaml: &str) -> Result<Reply, ApiError> {
         let config = check(self.host(), yaml)?;
-        let (text, zones) = (config.to_yaml()?, self.zones.all());
+        let (text, zones, cpus) = (config.to_yaml()?, self.zones.all(), self.host().tree.cpus());
         let warnings = blocking(move || {
             let zones: Vec<_> = zones.iter().map(|zone| &*zone.config).collect();
-            warnings(&config, &zones)
+            warnings(&config, &zones, &cpus)
         });
         Ok(Reply::Checked { text, warnings: warnings.await? })
     }

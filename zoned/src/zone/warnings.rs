@@ -4,15 +4,16 @@ use std::{collections::BTreeMap, fs::metadata};
 
 use zoned_api::{
     ZoneConfig, ZoneName,
-    config::{Image, Peer},
+    config::{CpuSet, Image, Peer},
 };
 
 use super::preflight;
 use crate::fault::whole;
 
 /// What there is to say of a configuration beside those of the zones there are, a sentence each.
-pub fn warnings(config: &ZoneConfig, zones: &[&ZoneConfig]) -> Vec<String> {
+pub fn warnings(config: &ZoneConfig, zones: &[&ZoneConfig], cpus: &CpuSet) -> Vec<String> {
     let mut all = waiting(config, zones);
+    all.extend(cap(config, cpus));
     all.extend(image(config));
     all.extend(peers(config, zones));
     all.extend(preflight::missing(config));
@@ -65,6 +66,13 @@ fn peers(config: &ZoneConfig, zones: &[&ZoneConfig]) -> Vec<String> {
     unknown.map(|(i, name)| format!("net[{i}].allow: no zone {name} is there")).collect()
 }
 
+/// A cap that caps nothing.
+fn cap(config: &ZoneConfig, cpus: &CpuSet) -> Option<String> {
+    let (cap, may) = (config.cpu.cap?, config.cpu.cpus.as_ref().unwrap_or(cpus).count());
+    let whose = if config.cpu.cpus.is_some() { "the zone may use" } else { "this host has" };
+    (cap > may as f64).then(|| format!("cpu.cap: {cap} CPUs are more than the {may} that {whose}"))
+}
+
 /// Why its image could not be installed now.
 fn image(config: &ZoneConfig) -> Option<String> {
     let image = config.root.image.as_ref()?;
@@ -80,7 +88,7 @@ mod tests {
     fn what_is_not_there_and_who_waits_for_whom() {
         let parse = |yaml: &str| ZoneConfig::parse(yaml).unwrap();
         let (db, log) = (parse("zone: db\nafter: [log]"), parse("zone: log\nafter: [web]"));
-        let of = |yaml: &str| warnings(&parse(yaml), &[&db, &log]);
+        let of = |yaml: &str| warnings(&parse(yaml), &[&db, &log], &CpuSet::parse("0-1").unwrap());
         assert!(of("zone: web").is_empty());
         let allow = "zone: web\nnet: [{ allow: [{ to: db }, { to: outside }, { to: nobody }] }]";
         assert_eq!(of(allow), ["net[0].allow: no zone nobody is there"]);
@@ -89,6 +97,13 @@ mod tests {
             of("zone: web\nafter: [db]"),
             ["after: zones wait for each other and boot last: web after db after log after web"]
         );
+        assert_eq!(
+            of("zone: web\ncpu: { cap: 2.5 }"),
+            ["cpu.cap: 2.5 CPUs are more than the 2 that this host has"]
+        );
+        let own = "zone: web\ncpu: { cap: 2, cpus: 1 }";
+        assert_eq!(of(own), ["cpu.cap: 2 CPUs are more than the 1 that the zone may use"]);
+        assert!(of("zone: web\ncpu: { cap: 2 }").is_empty());
         // What is kept under its name counts no more.
         assert!(of("zone: log").is_empty());
         let all =

@@ -54,10 +54,7 @@ impl TryFrom<Scalar> for CpuSet {
     type Error = String;
 
     fn try_from(scalar: Scalar) -> Result<Self, String> {
-        match scalar {
-            Scalar::Number(n) => Self::parse(&n.to_string()),
-            Scalar::Text(text) => Self::parse(&text),
-        }
+        Self::parse(&scalar.written())
     }
 }
 

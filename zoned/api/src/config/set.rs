@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{ZoneConfig, parse::bounded_depth};
+use super::{ZoneConfig, parse::bounded_depth, wording};
 use crate::error::ApiError;
 
 impl ZoneConfig {
@@ -10,22 +10,39 @@ impl ZoneConfig {
     /// an empty value takes the key away. Returns the new text, parsed and checked.
     pub fn set(yaml: &str, values: &BTreeMap<String, String>) -> Result<String, ApiError> {
         let broken = |e: serde_yaml::Error| ApiError::failed(format!("configuration: {e}"), None);
-        let mut tree: serde_yaml::Value = serde_yaml::from_str(yaml).map_err(broken)?;
+        let before: serde_yaml::Value = serde_yaml::from_str(yaml).map_err(broken)?;
+        let mut tree = before.clone();
         for (path, text) in values {
-            bounded_depth(text)?;
-            let value = if text.is_empty() {
-                None
-            } else {
-                let parsed = serde_yaml::from_str(text);
-                Some(parsed.map_err(|e| {
-                    ApiError::invalid(format!("{path}: the value {text:?} is no YAML: {e}"), None)
-                })?)
-            };
-            put(&mut tree, path, value)?;
+            put(&mut tree, path, value(path, text)?)?;
         }
         let text = serde_yaml::to_string(&tree).map_err(broken)?;
-        Self::parse(&text)?;
-        Ok(text)
+        match Self::parse(&text) {
+            Ok(_) => Ok(text),
+            Err(e) => Err(values.iter().find_map(|(path, text)| of_no_use(&before, path, text)).unwrap_or(e)),
+        }
+    }
+}
+
+/// What a text given for a key stands for; nothing if the key is to go.
+fn value(path: &str, text: &str) -> Result<Option<serde_yaml::Value>, ApiError> {
+    bounded_depth(text)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let parsed = serde_yaml::from_str(text).map(Some);
+    parsed.map_err(|e| ApiError::invalid(format!("{path}: the value {text:?} is no YAML: {e}"), None))
+}
+
+/// Why a configuration that is right is none any more with one change alone.
+fn of_no_use(before: &serde_yaml::Value, path: &str, text: &str) -> Option<ApiError> {
+    let parse = |tree: &serde_yaml::Value| {
+        serde_yaml::from_str::<ZoneConfig>(&serde_yaml::to_string(tree).ok()?).err()
+    };
+    let mut tree = before.clone();
+    put(&mut tree, path, value(path, text).ok()?).ok()?;
+    match (parse(before), parse(&tree)) {
+        (None, Some(e)) => Some(ApiError::Invalid(wording::fault_of(&e, path, text))),
+        _ => None,
     }
 }
 
@@ -90,5 +107,30 @@ mod tests {
         assert!(set("order.x", "1").is_err() && set("order", "many").is_err() && set("zone", "").is_err());
         assert!(set("fs.0", "{ source: /a, target: /b }").is_err(), "fs is no list yet");
         assert!(set("fs", "[{ source: /a, target: /b }]").is_ok());
+    }
+
+    #[test]
+    fn the_key_that_is_of_no_use_is_named_as_it_was_given() {
+        let long = "zone: a\n# what nobody sees\ncpu: { shares: 3 }\nfs: [{ source: /a, target: /b }]";
+        for (path, value, says) in [
+            (
+                "memory.swap",
+                "-1",
+                "memory.swap=-1: \"-1\" is no size; write bytes, or K, M, G or T like 512M",
+            ),
+            ("memory.limit", "99999999T", "memory.limit=99999999T: 99999999T is more than can be counted"),
+            ("memory.limit", "none", "memory.limit=none: \"none\" is no size"),
+            ("cpu.shares", "many", "cpu.shares=many: `cpu.shares` takes a whole number"),
+            ("cpu.cpus", "9-0", "cpu.cpus=9-0: \"9-0\" is no list of CPUs"),
+            ("autoboot", "7", "autoboot=7: `autoboot` takes true or false, not 7"),
+            ("cpu.share", "1", "cpu.share=1: unknown field `share`, expected "),
+            ("fs.0.target", "[]", "fs.0.target=[]: `fs[0].target` takes "),
+        ] {
+            let values = [("order".into(), "3".into()), (path.into(), value.into())].into();
+            let Err(ApiError::Invalid(fault)) = ZoneConfig::set(long, &values) else {
+                panic!("{path}={value}")
+            };
+            assert!(fault.message.starts_with(says), "{}", fault.message);
+        }
     }
 }

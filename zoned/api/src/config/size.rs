@@ -13,9 +13,21 @@ pub enum Scalar {
     Number(u64),
     /// Text.
     Text(String),
+    /// What no key takes, kept for the message.
+    #[schemars(skip)]
+    Other(f64),
 }
 
 impl Scalar {
+    /// As it was written.
+    pub(super) fn written(&self) -> String {
+        match self {
+            Self::Number(number) => number.to_string(),
+            Self::Text(text) => text.clone(),
+            Self::Other(number) => number.to_string(),
+        }
+    }
+
     /// As YAML needs no quotes for it.
     pub(super) fn plain(text: String) -> Self {
         text.parse().map_or(Self::Text(text), Self::Number)
@@ -34,18 +46,21 @@ impl TryFrom<Scalar> for Size {
     type Error = String;
 
     fn try_from(scalar: Scalar) -> Result<Self, String> {
-        let text = match scalar {
-            Scalar::Number(bytes) => return Ok(Self(bytes)),
-            Scalar::Text(text) => text,
-        };
+        if let Scalar::Number(bytes) = scalar {
+            return Ok(Self(bytes));
+        }
+        let text = scalar.written();
         let plain = text.strip_suffix("iB").unwrap_or(&text);
         let unit = UNITS.iter().find_map(|(unit, shift)| Some((plain.strip_suffix(unit)?, *shift)));
         let (number, shift) = unit.unwrap_or((text.as_str(), 0));
+        if number.is_empty() || !number.bytes().all(|digit| digit.is_ascii_digit()) {
+            return Err(format!("{text:?} is no size; write bytes, or K, M, G or T like 512M"));
+        }
         let bytes = number.parse::<u64>().ok().and_then(|n| n.checked_mul(1 << shift));
         bytes
             .filter(|bytes| i64::try_from(*bytes).is_ok())
             .map(Self)
-            .ok_or_else(|| format!("{text:?} is no size; write bytes, or K, M, G or T like 512M"))
+            .ok_or_else(|| format!("{text} is more than can be counted; 8388607T is the most"))
     }
 }
 

@@ -16,8 +16,27 @@ const FOUND: [(&str, &str); 3] = [("map", "a mapping"), ("sequence", "a list"), 
 /// What a configuration that is none is told.
 const LEAST: &str = "the least is `zone: NAME`";
 
-/// What the reader is told of an error of the parser's.
+/// What the reader of a text is told of an error of the parser's.
 pub(super) fn fault(error: &serde_yaml::Error, yaml: &str) -> Fault {
+    let (place, message, hint) = words(error, yaml);
+    let place = place.map(|(line, column)| format!("line {line}, column {column}: ")).unwrap_or_default();
+    Fault { message: format!("configuration: {place}{message}"), hint: Some(hint) }
+}
+
+/// What whoever gave a key a value is told: the text that comes of it is not theirs.
+pub(super) fn fault_of(error: &serde_yaml::Error, path: &str, value: &str) -> Fault {
+    let (_, message, hint) = words(error, "zone: a");
+    // The parser's own path may end above the key.
+    let parent = |message: &str| {
+        let (said, rest) = message.split_once(": ")?;
+        path.starts_with(said).then(|| rest.to_owned())
+    };
+    let message = parent(&message).unwrap_or(message);
+    Fault { message: format!("{path}={}: {message}", cut(value)), hint: Some(hint) }
+}
+
+/// Line and column, what is wrong, and what to do.
+fn words(error: &serde_yaml::Error, yaml: &str) -> (Option<(usize, usize)>, String, String) {
     let text = error.to_string();
     let text = text.find(" at line ").map_or(text.as_str(), |at| &text[..at]);
     let mut place = error.location().map(|l| (l.line(), l.column()));
@@ -44,8 +63,7 @@ pub(super) fn fault(error: &serde_yaml::Error, yaml: &str) -> Fault {
         }
         text.to_owned()
     };
-    let place = place.map(|(line, column)| format!("line {line}, column {column}: ")).unwrap_or_default();
-    Fault { message: format!("configuration: {place}{message}"), hint: Some(hint) }
+    (place, message, hint)
 }
 
 /// Nothing but comments and the marks of a document.
@@ -84,6 +102,10 @@ fn found_in_words(found: &str) -> String {
         Some(at) => found[at..].trim_matches('`'),
         None => found,
     };
+    cut(value)
+}
+
+fn cut(value: &str) -> String {
     match value.char_indices().nth(SHOWN) {
         Some((at, _)) => format!("{}…", &value[..at]),
         None => value.to_owned(),
