@@ -22,12 +22,19 @@ pub(crate) struct Load<'a> {
 impl<'a> Load<'a> {
     pub(crate) fn start(ctx: &'a TestCtx, zone: &'a str, threads: usize) -> Self {
         let script = "i=0; while [ $i -lt $1 ]; do (while :; do :; done) & i=$((i+1)); done; wait";
-        let mut command = ctx.command(&["exec", zone, "--", "sh", "-c", script, "sh", &threads.to_string()]);
-        let client = command.stdin(Stdio::null()).spawn().unwrap();
-        let load = Self { ctx, zone, client };
+        let load = Self::of(ctx, zone, &["sh", "-c", script, "sh", &threads.to_string()]);
         let tasks = || stat(ctx, zone)["processes"]["tasks"].as_u64();
         wait::until("all threads are there", || tasks() > Some(threads as u64 + 1));
         load
+    }
+}
+
+impl<'a> Load<'a> {
+    /// Whatever a command does.
+    pub(crate) fn of(ctx: &'a TestCtx, zone: &'a str, command: &[&str]) -> Self {
+        let mut client = ctx.command(&[&["exec", zone, "--"], command].concat());
+        let client = client.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        Self { ctx, zone, client }
     }
 }
 
@@ -60,7 +67,7 @@ fn measure(ctx: &TestCtx, seconds: f64) -> [[f64; 2]; 2] {
 
 /// Measures until it is right, in longer and longer windows: what else the machine does evens out.
 #[track_caller]
-fn converges(what: &str, ctx: &TestCtx, right: impl Fn(&[f64; 2]) -> Result<String, String>) {
+pub(crate) fn converges(what: &str, ctx: &TestCtx, right: impl Fn(&[f64; 2]) -> Result<String, String>) {
     let mut said = String::new();
     // The load has just begun, or its entitlement just changed.
     thread::sleep(Duration::from_millis(300));

@@ -6,6 +6,7 @@ mod cgroup_mode;
 mod changes;
 mod cpu;
 mod disks;
+mod escapes;
 mod global;
 mod inside;
 mod refused;

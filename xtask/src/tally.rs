@@ -78,7 +78,10 @@ impl Reader {
 
     /// Reads `thread 'a::b' (71) panicked at src/a.rs:3:5:` and the lines below it.
     fn panicked(&mut self, line: &str) {
-        if let (Some(test), Some((_, place))) = (&self.test, line.split_once(" panicked at ")) {
+        let test = line.strip_prefix("thread '").and_then(|rest| rest.split_once("' "));
+        if let Some((test, place)) =
+            test.and_then(|(test, rest)| Some((test, rest.split_once("panicked at ")?.1)))
+        {
             self.failed.push(format!("{test}: {place}"));
             self.panic = PANIC;
         } else if line.is_empty() || line.starts_with("note: ") || line.starts_with("stack backtrace:") {
