@@ -38,6 +38,10 @@ pub(super) struct Hardware {
     /// Use the processor's own virtualisation instead of emulating
     #[arg(long)]
     pub(super) kvm: bool,
+    /// Emulate all processors in turns: slower, and safe for a kernel that rewrites itself often, as with each change of
+    /// scheduler
+    #[arg(long, conflicts_with = "kvm")]
+    pub(super) in_turns: bool,
 }
 
 pub(super) struct Machine {
@@ -220,7 +224,11 @@ fn qemu(
         }
         false => Command::new(QEMU),
     };
-    let accel = if hardware.kvm { "kvm" } else { "tcg,thread=multi" };
+    let accel = match hardware {
+        Hardware { kvm: true, .. } => "kvm",
+        Hardware { in_turns: true, .. } => "tcg,thread=single",
+        _ => "tcg,thread=multi",
+    };
     let cpu = if hardware.kvm { "host" } else { "max" };
     let file = |name: &str| folder.join(name).display().to_string();
     // A panic resets the machine, and a reset ends QEMU.
