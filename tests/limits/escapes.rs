@@ -25,9 +25,7 @@ const WAYS: [(&str, &str); 10] = [
 ];
 
 /// `b` is entitled to half of a CPU, and `a` has one thread that wants all of it.
-#[test]
-fn nothing_buys_a_zone_more_than_its_shares() {
-    let ctx = TestCtx::new();
+fn nothing_helps(ctx: TestCtx) {
     for zone in ["a", "b"] {
         ctx.boot(&format!("zone: {zone}\ncpu: {{ cpus: 1 }}"));
     }
@@ -44,4 +42,18 @@ fn nothing_buys_a_zone_more_than_its_shares() {
     }
     drop(meek);
     ctx.finish();
+}
+
+#[test]
+fn nothing_buys_a_zone_more_than_its_shares() {
+    nothing_helps(TestCtx::new());
+}
+
+#[test]
+fn nothing_buys_a_zone_more_of_the_scheduler() {
+    if std::fs::metadata("/sys/kernel/sched_ext").is_err() {
+        println!("skipped: this kernel has no sched_ext");
+        return;
+    }
+    nothing_helps(TestCtx::with(None, &["--cpu-backend", "fss"]));
 }
