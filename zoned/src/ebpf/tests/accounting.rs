@@ -56,7 +56,7 @@ fn cpu_time_agrees_with_the_kernels_own() {
     let cpu = (now.usage_ns as f64) / started.elapsed().as_nanos() as f64;
     assert!(cpu > 0.1 && cpu < cpus + 0.1, "two busy shells cannot have taken {cpu} CPUs of {cpus}");
     assert!(now.switches_preempted > 10 && now.switches_voluntary > 100, "{now:?}");
-    assert!(now.forks > 50 && now.execs > 50 && now.exits > 50, "{now:?}");
+    assert!(now.forks > 10 && now.execs > 10 && now.exits > 10, "{now:?}");
     stop(shells.into_iter().chain(others));
 }
 
