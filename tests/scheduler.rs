@@ -124,6 +124,48 @@ fn shares_hold_through_zonectl_while_zoned_is_dead_and_after() {
 }
 
 #[test]
+#[ignore = "takes minutes"]
+fn a_hundred_kills_of_zoned_under_load_change_nothing() {
+    let Some((mut ctx, _one)) = scene() else { return };
+    ctx.boot("zone: a\ncpu: { shares: 100 }");
+    ctx.boot("zone: b\ncpu: { shares: 300 }");
+    let mut loads = [busy(&ctx, "a", 8), busy(&ctx, "b", 2)];
+    let zones = |ctx: &TestCtx| ["a", "b"].map(|zone| (ctx.info(zone)["init_pid"].clone(), tasks(ctx, zone)));
+    let (before, objects) = (zones(&ctx), objects());
+    let mut used = ["a", "b"].map(|zone| usage(&ctx, zone));
+    for n in 0..100 {
+        ctx.kill_daemon();
+        assert_eq!((state().as_str(), loaded().as_str()), ("enabled", "zone_fss"), "{n}");
+        ctx.start_daemon();
+        assert_eq!(zones(&ctx), before, "{n}");
+        let now = ["a", "b"].map(|zone| usage(&ctx, zone));
+        assert!(now[0] > used[0] && now[1] > used[1], "{n}: counters go on: {used:?} {now:?}");
+        used = now;
+    }
+    wait::until("it is taken over", || doctor(&ctx).0 == "fss");
+    assert!(lost(&ctx).is_empty());
+    // What a killed one held is freed some time later.
+    wait::until("nothing more is loaded than before", || self::objects() == objects);
+    let shares = parts(&ctx, ["a", "b"], Duration::from_secs(6));
+    println!("after a hundred kills: {shares:.4?}");
+    assert!((shares[0] - 0.25).abs() < 0.01, "{shares:?}");
+    for zone in ["a", "b"] {
+        ctx.ok(&["halt", zone]);
+    }
+    loads.iter_mut().for_each(|load| drop(load.wait()));
+    ctx.finish();
+}
+
+/// How many eBPF programs, maps and links there are, as bpftool says.
+fn objects() -> [usize; 3] {
+    ["prog", "map", "link"].map(|kind| {
+        let listed = std::process::Command::new("bpftool").args([kind, "list"]).output().unwrap();
+        let text = String::from_utf8_lossy(&listed.stdout).into_owned();
+        text.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_digit())).count()
+    })
+}
+
+#[test]
 fn a_zone_without_shares_and_one_with_a_cap_are_halted_at_once_under_load() {
     let Some((ctx, _one)) = scene() else { return };
     ["idle", "capped", "busy"].iter().for_each(|zone| ctx.boot(&format!("zone: {zone}")));

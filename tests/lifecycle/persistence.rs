@@ -287,6 +287,35 @@ fn an_install_over_a_root_that_is_there_takes_nothing_away() {
 }
 
 #[test]
+fn two_daemons_never_share_a_state_folder_nor_a_group() {
+    let ctx = TestCtx::new();
+    ctx.boot("zone: z\nautoboot: true");
+    let other = tempfile::tempdir().unwrap();
+    // Everything else is of its own.
+    for shared in ["--state-dir", "--cgroup-name"] {
+        let usual = ctx.daemon_command();
+        let mut command = std::process::Command::new(usual.get_program());
+        let words: Vec<_> = usual.get_args().map(|word| word.to_str().unwrap()).collect();
+        for pair in words.chunks(2) {
+            let own = match pair[0] {
+                option if option == shared => pair[1].to_owned(),
+                "--cgroup-name" => format!("{}x", ctx.cgroup),
+                "--state-dir" | "--run-dir" => {
+                    other.path().join(format!("{}{}", &shared[2..], pair[0])).display().to_string()
+                }
+                _ => pair[1].to_owned(),
+            };
+            command.args([pair[0], &own]);
+        }
+        run(command).fails(1, "another zoned works there already");
+    }
+    ctx.ok(&["exec", "z", "true"]);
+    assert_eq!(ctx.state("z"), "running");
+    assert_eq!(ctx.ok(&["audit"]).trim(), "nothing is left over");
+    ctx.finish();
+}
+
+#[test]
 fn two_daemons_never_share_a_run_folder() {
     let mut ctx = TestCtx::new();
     ctx.boot("zone: z");

@@ -53,6 +53,26 @@ fn what_a_zone_has_survives_the_daemon_and_a_reboot() {
 }
 
 #[test]
+fn an_address_that_was_anothers_is_reached_at_once() {
+    let scene = Scene::new(&[]);
+    scene.ctx.boot("zone: before\nnet: [{}]");
+    let had = scene.addresses("before");
+    let before = scene.zone("before");
+    had.iter().for_each(|ip| assert_eq!(both(scene.host(), &before, *ip, 80), [true, true]));
+    drop(before);
+    scene.ctx.ok(&["halt", "before"]);
+    scene.ctx.ok(&["uninstall", "--force", "before"]);
+    scene.ctx.ok(&["delete", "--force", "before"]);
+    scene.ctx.boot("zone: after\nnet: [{}]");
+    assert_eq!(scene.addresses("after"), had);
+    let after = scene.zone("after");
+    let begun = std::time::Instant::now();
+    had.iter().for_each(|ip| assert_eq!(both(scene.host(), &after, *ip, 80), [true, true], "{ip}"));
+    println!("reached within {:?}", begun.elapsed());
+    scene.ctx.finish();
+}
+
+#[test]
 fn a_boot_that_a_daemon_left_is_finished_with_its_network() {
     let mut scene = Scene::new(&[]);
     scene.ctx.create("zone: a\nnet: [{}]").ok();

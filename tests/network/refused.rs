@@ -32,6 +32,21 @@ fn what_cannot_be_had_is_refused_and_leaves_nothing() {
 }
 
 #[test]
+fn a_port_that_the_host_serves_is_not_taken_from_it() {
+    let ctx = TestCtx::with(Some(Netns::new()), &[]);
+    let host = ctx.netns.as_ref().unwrap();
+    let server = host.within(|| std::net::TcpListener::bind("127.0.0.1:8080")).unwrap();
+    ctx.create("zone: a\nnet: [{ forward: [{ listen: 8080 }] }]").ok();
+    ctx.ok(&["install", "a"]);
+    ctx.zonectl(&["boot", "a"])
+        .fails(1, "8080/tcp of the host is to lead to the zone, and a process of the host's serves there");
+    assert_eq!(ctx.state("a"), "installed");
+    drop(server);
+    ctx.ok(&["boot", "a"]);
+    ctx.finish();
+}
+
+#[test]
 fn a_bridge_of_somebody_elses_is_left_alone() {
     let netns = Netns::new();
     netns.ip("link add zones0 type bridge");

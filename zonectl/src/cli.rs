@@ -1,6 +1,6 @@
 //! Arguments, their help, and errors in them.
 
-use std::{ffi::OsString, io::Write, path::PathBuf, process::ExitCode};
+use std::{collections::BTreeMap, ffi::OsString, io::Write, path::PathBuf, process::ExitCode};
 
 use clap::{
     Args, FromArgMatches, Parser, ValueEnum,
@@ -144,6 +144,20 @@ pub(crate) fn key_value(text: &str) -> Result<(String, String), String> {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("write key=value, like autoboot=true or process.init=none".to_owned()),
     }
+}
+
+/// Keys with their values; each key once, as in a configuration.
+pub(crate) fn values(given: &[(String, String)]) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut all = BTreeMap::new();
+    for (key, value) in given {
+        if let Some(before) = all.insert(key.clone(), value.clone()) {
+            return Err(crate::output::failure::hinted(
+                format!("{key} is given twice, as {before:?} and {value:?}"),
+                "give each key once",
+            ));
+        }
+    }
+    Ok(all)
 }
 
 #[cfg(test)]

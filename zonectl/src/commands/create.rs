@@ -1,7 +1,6 @@
 //! `zonectl create`.
 
 use std::{
-    collections::BTreeMap,
     io::Read,
     path::{Path, absolute},
 };
@@ -52,8 +51,11 @@ fn compose(args: &Args) -> Result<String> {
         Some(file) => read_config(file)?,
         None => String::new(),
     };
-    let mut changes: BTreeMap<String, String> = args.set.iter().cloned().collect();
+    let mut changes = cli::values(&args.set)?;
     if let Some(zone) = &args.zone {
+        if let Some(other) = changes.get("zone").filter(|other| *other != zone) {
+            return Err(hinted(format!("zone={other}: the new zone is to be {zone}"), "give one name"));
+        }
         changes.insert("zone".into(), quoted(zone)?);
     }
     if args.sparse {
@@ -61,6 +63,11 @@ fn compose(args: &Args) -> Result<String> {
     }
     if let Some(image) = &args.image {
         changes.insert("root".into(), format!("{{ image: {} }}", quoted(&absolute_image(image)?)?));
+    }
+    // Something else of the root was given: it is sparse as one is of which nothing was.
+    let sourced = ["root", "root.sparse", "root.image"].iter().any(|key| changes.contains_key(*key));
+    if args.file.is_none() && !sourced && changes.keys().any(|key| key.starts_with("root.")) {
+        changes.insert("root.sparse".into(), "true".into());
     }
     if changes.is_empty() { Ok(text) } else { Ok(ZoneConfig::set(&text, &changes)?) }
 }
@@ -125,6 +132,10 @@ mod tests {
         assert_eq!(composed(&["web"]).unwrap(), ZoneConfig::parse("zone: web").unwrap());
         assert_eq!(composed(&["1e3"]).unwrap().zone.as_str(), "1e3");
         assert!(composed(&[]).is_err());
+        let quota = composed(&["web", "--set", "root.quota=64M"]).unwrap();
+        assert!(quota.root.sparse && quota.root.quota.is_some());
+        assert!(composed(&["web", "--set", "zone=other"]).is_err());
+        assert!(composed(&["web", "--set", "order=1", "--set", "order=2"]).is_err());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::Args;
-use zoned_api::{Method, Verb, ZoneInfo};
+use zoned_api::{Method, State, Verb, ZoneInfo};
 
 use super::{App, attend::listed, several};
 use crate::{cli, daemon, output::confirm::confirm};
@@ -38,7 +38,9 @@ pub(crate) async fn run(
             }
         };
         let name = info.zone.to_string();
-        if loses(&info) {
+        // Of one that runs the daemon says what is to be done first.
+        let at_rest = matches!(info.state, State::Configured | State::Installed | State::Incomplete);
+        if at_rest && loses(&info) {
             at_stake.push(name.clone());
         }
         // By the UUID as well: the name may have been given to another zone while the question stood.

@@ -9,7 +9,8 @@ use crate::{cli, daemon};
 /// Change single keys of a zone's configuration
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "Keys are dotted paths, values YAML; an empty value takes the key away. It counts from the next boot on.\n\n\
+    after_help = "Keys are dotted paths, values YAML; an empty value takes the key away. Limits of a zone that runs \
+                        change at once, all else counts from the next boot on.\n\n\
                         Examples:\n  zonectl set web autoboot=true process.init=none\n  zonectl set web hostname=\n  \
                         zonectl set web 'fs=[{ source: /srv/www, target: /var/www, options: [ro] }]'"
 )]
@@ -24,7 +25,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(app: &App, args: Args) -> Result<u8> {
     let mut client = app.connect().await?;
-    let method = Method::Set { zone: args.zone.clone(), values: args.values.into_iter().collect() };
+    let method = Method::Set { zone: args.zone.clone(), values: cli::values(&args.values)? };
     let outcome = daemon::done(&mut client, method).await?;
     app.report(&args.zone, &outcome, "deleted");
     Ok(0)

@@ -28,7 +28,7 @@ use crate::{
                         want all they may have, CAP the most it may take of all CPUs; MEM is memory in use with the page cache, OOM how many processes were killed for want of it; DISK and INODES \
                         are used of root.quota and root.inodes, for zones that have a quota. \
                         On a narrow terminal columns are left out: ENTITLED, INODES, WRITTEN and READ first, then EXECS, FORKS, \
-                        PREEMPTED, VOLUNTARY, DISK, OOM, CAP, CGROUP, SHARE, P50, P99, WAIT, MEM, TASKS, STATE.\n\n\
+                        PREEMPTED, DROPPED, VOLUNTARY, SENT, RECEIVED, DISK, OOM, CAP, CGROUP, SHARE, P50, P99, WAIT, MEM, TASKS, STATE.\n\n\
                         Examples:\n  zonectl stat\n  zonectl stat web 1 10\n  zonectl stat --zone 1"
 )]
 pub(crate) struct Args {

@@ -31,7 +31,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(app: &App, args: Args) -> Result<u8> {
     let mut client = app.connect().await?;
-    let method = Method::WhatIf { zone: args.zone, values: args.values.into_iter().collect() };
+    let method = Method::WhatIf { zone: args.zone, values: cli::values(&args.values)? };
     let shifts = match client.call(method).await? {
         Reply::Shifts { shifts } => shifts,
         other => return Err(daemon::unexpected(&other)),

@@ -1,4 +1,4 @@
-//! One daemon per run folder, and only one that may do what a zone needs.
+//! One daemon per run folder, per state folder and per group of all zones, and only one that may do what a zone needs.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -36,32 +36,55 @@ pub(super) fn has_capability(number: u32) -> bool {
     effective & (1 << number) != 0
 }
 
-/// Takes the run folder; the lock goes with the file, at the latest with the process.
-pub(super) fn take(run_dir: &Path) -> Result<File, StartError> {
-    let path: PathBuf = run_dir.join("zoned.lock");
+/// Takes a folder; the lock goes with the file, at the latest with the process.
+pub(super) fn take(folder: &Path) -> Result<File, StartError> {
+    let path: PathBuf = folder.join("zoned.lock");
     let fault = |source: io::Error| StartError::Io { path: path.clone(), doing: "lock", source };
     let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
     let mut file = open.map_err(fault)?;
-    let deadline = Instant::now() + HANDOVER;
-    loop {
-        match file.try_lock() {
-            Ok(()) => break,
-            Err(TryLockError::Error(e)) => return Err(fault(e)),
-            Err(TryLockError::WouldBlock) => {}
-        }
+    let owner = |mut file: &File| {
         let mut pid = String::new();
         let _ = file.rewind().and_then(|()| file.read_to_string(&mut pid));
-        let pid = pid.trim().to_owned();
-        if runs(&pid) || Instant::now() >= deadline {
-            return Err(StartError::Running { run_dir: run_dir.to_owned(), pid });
-        }
-        // Nothing tells when the lock of a process that is gone is: it is the kernel's to wake nobody.
-        thread::sleep(Duration::from_millis(5));
+        pid.trim().to_owned()
+    };
+    if !wait(&file, || runs(&owner(&file))).map_err(fault)? {
+        return Err(StartError::Running {
+            folder: folder.to_owned(),
+            pid: format!(" (pid {})", owner(&file)),
+        });
     }
     let write =
         file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
     write.map_err(fault)?;
     Ok(file)
+}
+
+/// Takes a group, making it if it is not there: its folder is locked itself, since nothing else can be in it.
+pub(super) fn take_group(group: &Path) -> Result<File, StartError> {
+    let fault = |source| StartError::Io { path: group.to_owned(), doing: "lock", source };
+    match fs::create_dir(group) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(fault(e)),
+        _ => {}
+    }
+    let folder = File::open(group).map_err(fault)?;
+    match wait(&folder, || false).map_err(fault)? {
+        true => Ok(folder),
+        false => Err(StartError::Running { folder: group.to_owned(), pid: String::new() }),
+    }
+}
+
+/// Locks a file; false if another has it, at once if that `runs`.
+fn wait(file: &File, runs: impl Fn() -> bool) -> io::Result<bool> {
+    let deadline = Instant::now() + HANDOVER;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::Error(e)) => return Err(e),
+            Err(TryLockError::WouldBlock) if runs() || Instant::now() >= deadline => return Ok(false),
+            // Nothing tells when the lock of a process that is gone is: it is the kernel's to wake nobody.
+            Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(5)),
+        }
+    }
 }
 
 /// Whether a process is there and has not ended.

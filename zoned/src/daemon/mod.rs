@@ -51,12 +51,14 @@ pub enum StartError {
     /// Root without the power of root.
     #[error("zoned has no CAP_SYS_ADMIN here (in a container?), and can make no zones without")]
     NoSysAdmin,
-    /// Another one has the run folder.
-    #[error("{run_dir}: another zoned works there already (pid {pid})")]
+    /// Another one has the run folder, the state folder or the group of all zones.
+    #[error(
+        "{folder}: another zoned works there already{pid}; give each its own --run-dir, --state-dir and --cgroup-name"
+    )]
     Running {
-        /// The run folder.
-        run_dir: PathBuf,
-        /// The other one, by its own word.
+        /// Which of them.
+        folder: PathBuf,
+        /// The other one, by its own word, if it is known: ` (pid 7)`.
         pid: String,
     },
     /// A file or folder.
@@ -109,8 +111,11 @@ pub fn run(options: Options) -> Result<(), StartError> {
         return Err(StartError::Relative(folder.clone()));
     }
     make_folder(&options.run_dir)?;
-    let lock = lock::take(&options.run_dir)?;
-    let host = Arc::new(prepare(&options)?);
+    make_folder(&options.state_dir)?;
+    let tree = Tree::discover(&options.cgroup_name)?;
+    let folders = [lock::take(&options.run_dir)?, lock::take(&options.state_dir)?];
+    let group = lock::take_group(tree.parent())?;
+    let host = Arc::new(prepare(&options, tree)?);
     let mode = cpu::prepare();
     raise_descriptors();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
@@ -126,7 +131,7 @@ pub fn run(options: Options) -> Result<(), StartError> {
         host.tree.remove_parents();
         bpffs::unmount(&options.run_dir);
     }
-    drop::<File>(lock);
+    drop::<(File, [File; 2])>((group, folders));
     Ok(())
 }
 
@@ -135,16 +140,14 @@ fn make_folder(path: &Path) -> Result<(), StartError> {
 }
 
 /// Everything that needs no runtime. What may be missing or unreadable is looked at before the system is touched.
-fn prepare(options: &Options) -> Result<Host, StartError> {
+fn prepare(options: &Options, tree: Tree) -> Result<Host, StartError> {
     ebpf::embedded()?;
     let monitor = monitor(options)?;
     let brands = Brands::load(&options.config_dir.join("brands"))?;
-    make_folder(&options.state_dir)?;
     make_folder(&options.cache_dir)?;
     let store = Store::open(&options.state_dir)?;
     let images = Images::new(&options.state_dir, &options.cache_dir)?;
     let boot_id = Path::new("/proc/sys/kernel/random/boot_id");
-    let tree = Tree::discover(&options.cgroup_name)?;
     Ok(Host {
         boot_id: fs::read_to_string(boot_id).map_err(StartError::io(boot_id, "read"))?.trim().to_owned(),
         monitors: Monitors::new(monitor, &options.run_dir),

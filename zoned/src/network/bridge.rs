@@ -16,7 +16,7 @@ use super::{
     forwarding, inside,
     links::VANISHING,
     netlink::Netlink,
-    nftables, pool,
+    nftables, own, pool,
     pool::Pools,
 };
 use crate::{
@@ -44,6 +44,9 @@ impl Network {
     pub fn prepare(&self, zone: &Identity, plan: &NetworkPlan) -> Result<(), NetworkError> {
         if plan.interfaces.is_empty() {
             return Ok(());
+        }
+        if let Some(forward) = plan.forwards().find(|forward| own::serves(forward)) {
+            return Err(NetworkError::Served { forward: forward.to_string() });
         }
         let mut inner = self.lock();
         inner.live.insert(zone.uuid, Live::of(zone, plan));
@@ -229,12 +232,19 @@ fn untaken(netlink: &mut Netlink, nets: &[IpNet], bridge: Option<u32>) -> Result
 pub async fn watch(host: Arc<Host>) {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // What stands in the way for long is said once.
+    let mut said = String::new();
     loop {
         ticks.tick().await;
         let host = host.clone();
         let mended = tokio::task::spawn_blocking(move || host.network.mend()).await;
-        if let Ok(Err(e)) = mended {
-            tracing::error!("{}", crate::fault::whole(&e));
+        let trouble = match mended {
+            Ok(Err(e)) => crate::fault::whole(&e),
+            _ => String::new(),
+        };
+        if !trouble.is_empty() && trouble != said {
+            tracing::error!("{trouble}");
         }
+        said = trouble;
     }
 }

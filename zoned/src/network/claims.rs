@@ -107,20 +107,24 @@ impl Claims {
                 let owner =
                     others().find(|other| other.ips().any(|ip| ip == address.addr())).map(|o| &o.zone);
                 if let Some(other) = owner.or_else(|| in_use.get(&address.addr())) {
-                    return Err(refuse(i, ".address", format!("{} is that of zone {other}", address.addr())));
+                    return Err(taken_by(
+                        i,
+                        ".address",
+                        format!("{} is that of zone {other}", address.addr()),
+                    ));
                 }
                 taken.insert(address.addr());
             }
             if let Some(mac) = net.mac
                 && let Some(other) = others().find(|other| other.macs.contains(&mac))
             {
-                return Err(refuse(i, ".mac", format!("{mac} is that of zone {}", other.zone)));
+                return Err(taken_by(i, ".mac", format!("{mac} is that of zone {}", other.zone)));
             }
             for forward in &net.forward {
                 let meets = |other: &&Claim| other.forwards.iter().any(|f| f.meets(forward));
                 if let Some(other) = others().find(meets) {
                     let why = format!("{forward} of the host leads to zone {} already", other.zone);
-                    return Err(refuse(i, ".forward", why));
+                    return Err(taken_by(i, ".forward", why));
                 }
             }
             claim.forwards.extend(net.forward.iter().cloned());
@@ -190,6 +194,10 @@ fn give(
 
 fn refuse(i: usize, key: &str, why: String) -> NetworkError {
     NetworkError::Claim(format!("configuration: net[{i}]{key}: {why}"))
+}
+
+fn taken_by(i: usize, key: &str, why: String) -> NetworkError {
+    NetworkError::Others(format!("configuration: net[{i}]{key}: {why}"))
 }
 
 #[cfg(test)]

@@ -47,9 +47,21 @@ pub enum NetworkError {
     /// The zone's first process.
     #[error("network: the zone's first process is gone")]
     Gone,
-    /// Its configuration cannot be had with those of the others.
+    /// Its configuration cannot be had here.
     #[error("{0}")]
     Claim(String),
+    /// Nor with those of the other zones.
+    #[error("{0}")]
+    Others(String),
+    /// A port of the host's own.
+    #[error(
+        "network: {forward} of the host is to lead to the zone, and a process of the host's serves there; end it, or give \
+         `forward` another port, or an `address` that it does not serve"
+    )]
+    Served {
+        /// As it is written.
+        forward: String,
+    },
     /// The programs that guard and count.
     #[error("network: an interface cannot be guarded")]
     Guard(#[from] EbpfError),
@@ -62,7 +74,8 @@ impl NetworkError {
     /// For a client.
     pub fn to_api(&self) -> ApiError {
         match self {
-            Self::Claim(why) => {
+            Self::Claim(why) => ApiError::invalid(why.clone(), None),
+            Self::Others(why) => {
                 ApiError::invalid(why.clone(), Some("`zonectl info ZONE` shows what a zone has".into()))
             }
             other => crate::fault::failed(other),

@@ -81,7 +81,11 @@ impl Network {
                 let number = netlink.index(link).map_err(at("find"))?.unwrap_or(0);
                 netlink.isolate(number).map_err(at("isolate"))?;
                 metering.guard(&zone.uuid, &guarded(interface, number))?;
-                netlink.up(number, &zone.tag()).map_err(at("switch on"))
+                netlink.up(number, &zone.tag()).map_err(at("switch on"))?;
+                // Whoever had an address before may still be believed to have it, for half a minute.
+                let mut own = interface.addresses.iter().map(IpNet::addr).filter(|ip| inside::usable(*ip));
+                own.try_for_each(|ip| netlink.set_neighbour(bridge, ip, interface.mac))
+                    .map_err(at("say who has the addresses of"))
             }
         }
     }

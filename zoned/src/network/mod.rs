@@ -19,6 +19,7 @@ mod inside;
 mod links;
 pub mod netlink;
 mod nftables;
+pub mod own;
 mod pool;
 mod resolver;
 

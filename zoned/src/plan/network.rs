@@ -23,6 +23,14 @@ pub struct NetworkPlan {
 }
 
 impl NetworkPlan {
+    /// Ports of the host that lead to the zone.
+    pub fn forwards(&self) -> impl Iterator<Item = &Forward> {
+        self.interfaces.iter().flat_map(|interface| match &interface.to {
+            Connection::Bridge { forward, .. } => forward.as_slice(),
+            Connection::Macvlan { .. } => &[],
+        })
+    }
+
     /// Whether anything of it is on the zones' bridge.
     pub fn is_bridged(&self) -> bool {
         self.interfaces.iter().any(|interface| matches!(interface.to, Connection::Bridge { .. }))

@@ -55,9 +55,13 @@ pub(super) fn change(
     } else {
         let with = |limits| ZoneConfig::clone(&status.config).with_limits(limits);
         let later = boots && with(config.limits()) != config;
-        later
-            .then(|| "takes effect when the zone is booted next".into())
-            .or_else(|| (live && config != *status.config).then(|| "in force now".into()))
+        let now = live && config.limits() != status.config.limits();
+        match (now, later) {
+            (true, true) => Some("limits are in force now, the rest when the zone is booted next".into()),
+            (true, false) => Some("in force now".into()),
+            (false, true) => Some("takes effect when the zone is booted next".into()),
+            (false, false) => None,
+        }
     };
     Ok((yaml, config, note))
 }

@@ -4,11 +4,11 @@ use std::{collections::BTreeMap, fs::metadata};
 
 use zoned_api::{
     ZoneConfig, ZoneName,
-    config::{CpuSet, Image, Peer},
+    config::{CpuSet, Image, Net, NetAddress, NetMode, Peer},
 };
 
 use super::preflight;
-use crate::fault::whole;
+use crate::{fault::whole, network::own};
 
 /// What there is to say of a configuration beside those of the zones there are, a sentence each.
 pub fn warnings(config: &ZoneConfig, zones: &[&ZoneConfig], cpus: &CpuSet) -> Vec<String> {
@@ -16,7 +16,9 @@ pub fn warnings(config: &ZoneConfig, zones: &[&ZoneConfig], cpus: &CpuSet) -> Ve
     all.extend(cap(config, cpus));
     all.extend(image(config));
     all.extend(peers(config, zones));
+    all.extend(addresses(config));
     all.extend(preflight::missing(config));
+    all.extend(preflight::of_no_use(config));
     all
 }
 
@@ -66,6 +68,22 @@ fn peers(config: &ZoneConfig, zones: &[&ZoneConfig]) -> Vec<String> {
     unknown.map(|(i, name)| format!("net[{i}].allow: no zone {name} is there")).collect()
 }
 
+/// Addresses that are the host's and should not be, or should be and are not.
+fn addresses(config: &ZoneConfig) -> Vec<String> {
+    let of = |(i, net): (usize, &Net)| {
+        let foreign = net.forward.iter().filter_map(|forward| forward.address).filter(|ip| !own::has(*ip));
+        let foreign = foreign.map(|ip| format!("net[{i}].forward: the host has no address {ip} now"));
+        let fixed = net.address.iter().filter_map(|address| match address {
+            NetAddress::Fixed(fixed) if net.mode == NetMode::Macvlan => Some(fixed.addr()),
+            _ => None,
+        });
+        let twice =
+            fixed.filter(|ip| own::has(*ip)).map(|ip| format!("net[{i}].address: {ip} is the host's own"));
+        foreign.chain(twice).collect::<Vec<_>>()
+    };
+    config.net.iter().enumerate().flat_map(of).collect()
+}
+
 /// A cap that caps nothing.
 fn cap(config: &ZoneConfig, cpus: &CpuSet) -> Option<String> {
     let (cap, may) = (config.cpu.cap?, config.cpu.cpus.as_ref().unwrap_or(cpus).count());
@@ -104,6 +122,8 @@ mod tests {
         let own = "zone: web\ncpu: { cap: 2, cpus: 1 }";
         assert_eq!(of(own), ["cpu.cap: 2 CPUs are more than the 1 that the zone may use"]);
         assert!(of("zone: web\ncpu: { cap: 2 }").is_empty());
+        let net = "zone: web\nnet: [{ forward: [{ listen: 80, address: 9.9.9.9 }, { listen: 81, address: 127.0.0.1 }] }]";
+        assert_eq!(of(net), ["net[0].forward: the host has no address 9.9.9.9 now"]);
         // What is kept under its name counts no more.
         assert!(of("zone: log").is_empty());
         let all =
