@@ -5,8 +5,10 @@
 //! with what it took; what it is owed makes it weigh more until it has it:
 //! ```text
 //! owed  += entitlement − used
-//! weight = shares × clamp(1 + ¼ × owed ÷ entitlement a period, ½, 2)
+//! weight = shares × clamp(1 + owed ÷ entitlement a period, ½, 2)
 //! ```
+//! Those who compete are owed nothing together: what one is owed the others had too much.
+//!
 //! Entitlements are filled up ([`fairness::fill`]): a zone that has fewer threads to run than its shares are worth leaves
 //! the rest to the others and is not owed it. How many can run is known without asking for it: the time they ran and the
 //! time they waited for a CPU, by eBPF. A wait is counted when it ends, so that a zone of which nothing is heard may be one that
@@ -21,20 +23,21 @@ use fairness::{Claim, Cpus};
 use uuid::Uuid;
 
 /// How often zones that contend are looked at.
-pub(super) const PERIOD: Duration = Duration::from_millis(200);
+pub(super) const PERIOD: Duration = Duration::from_millis(100);
 
-/// By how much a zone weighs more for each period's entitlement that it is owed.
-const GAIN: f64 = 0.25;
-
-/// Least and most that a zone weighs, as a part of its shares. What it is owed is bounded by the same.
+/// Least and most that a zone weighs, as a part of its shares.
 const LEAST: f64 = 0.5;
 const MOST: f64 = 2.0;
+
+/// Most that a zone had too much, and is owed, in periods of its entitlement.
+const TOO_MUCH: f64 = 2.0;
+const OWED: f64 = 4.0;
 
 /// A zone that runs and waits for less than this, in CPUs, wants none.
 const IDLE: f64 = 0.01;
 
 /// For so many periods nothing is concluded from a zone's silence.
-const PATIENCE: u32 = 5;
+const PATIENCE: u32 = 10;
 
 /// Zones that wait for less than this together, in CPUs, have all they want.
 const WAITING: f64 = 0.02;
@@ -117,22 +120,31 @@ impl Controller {
         // What was owed by other shares, or beside other zones, is no debt of now.
         let asked: Vec<_> = zones.iter().map(|zone| zone.asked()).collect();
         let same = asked == self.asked;
-        let mut accounts = HashMap::new();
-        let mut factors = Vec::new();
-        for (((zone, taken), claim), entitled) in zones.iter().zip(&taken).zip(&claims).zip(entitled) {
-            let owed = match self.accounts.get(&zone.zone) {
-                Some(account) if same && contended && taken.is_busy() => {
-                    let before = if taken.slept { 0.0 } else { account.owed };
-                    let has_all = entitled >= claim.most * 0.999;
-                    owed(before + (entitled - taken.used) * seconds, entitled, has_all)
-                }
-                _ => 0.0,
-            };
-            factors.push((zone.zone, factor(owed, entitled)));
+        let mut debts: Vec<_> = zones
+            .iter()
+            .zip(&taken)
+            .zip(&claims)
+            .zip(entitled)
+            .map(|(((zone, taken), claim), entitled)| {
+                let has_all = entitled >= claim.most * 0.999;
+                let before = match self.accounts.get(&zone.zone) {
+                    Some(account) if same && contended && taken.is_busy() => Some(account.owed),
+                    _ => None,
+                };
+                let before = before.map(|owed| if taken.slept { 0.0 } else { owed });
+                let owed = before.map(|owed| owed + (entitled - taken.used) * seconds);
+                Debt { owed: owed.unwrap_or(0.0), entitled, competes: owed.is_some() && !has_all }
+            })
+            .collect();
+        balance(&mut debts);
+        let of = |(zone, debt): (&&Counted<'_>, &Debt)| (zone.zone, debt.factor());
+        let factors = zones.iter().zip(&debts).map(of).collect();
+        let kept = |((zone, taken), debt): ((&&Counted<'_>, &Taken), &Debt)| {
             let Taken { wanted, silent, .. } = *taken;
             let Counted { usage_ns, wait_ns, .. } = **zone;
-            accounts.insert(zone.zone, Account { usage_ns, wait_ns, owed, wanted, silent });
-        }
+            (zone.zone, Account { usage_ns, wait_ns, owed: debt.owed, wanted, silent })
+        };
+        let accounts = zones.iter().zip(&taken).zip(&debts).map(kept).collect();
         (self.at_ns, self.accounts, self.asked) = (at_ns, accounts, asked);
         Weights { contended, factors }
     }
@@ -168,17 +180,46 @@ impl<'a> Counted<'a> {
     }
 }
 
-/// What is owed, with its bounds. What a zone misses that is entitled to all it wants is forgotten by half each period: it
-/// waited a little for each turn, and would not have taken more.
-fn owed(sum: f64, entitled: f64, has_all: bool) -> f64 {
-    let period = entitled * PERIOD.as_secs_f64();
-    let sum = if has_all && sum > 0.0 { sum / 2.0 } else { sum };
-    sum.clamp((LEAST - 1.0) / GAIN * period, (MOST - 1.0) / GAIN * period)
+/// What a zone is owed after a period.
+struct Debt {
+    /// CPU seconds.
+    owed: f64,
+    /// CPUs.
+    entitled: f64,
+    /// It wants more than it is entitled to.
+    competes: bool,
 }
 
-fn factor(owed: f64, entitled: f64) -> f64 {
-    let period = entitled * PERIOD.as_secs_f64();
-    if period > 0.0 { (1.0 + GAIN * owed / period).clamp(LEAST, MOST) } else { 1.0 }
+impl Debt {
+    /// What it is entitled to in a period.
+    fn period(&self) -> f64 {
+        self.entitled * PERIOD.as_secs_f64()
+    }
+
+    fn factor(&self) -> f64 {
+        let period = self.period();
+        if period > 0.0 { (1.0 + self.owed / period).clamp(LEAST, MOST) } else { 1.0 }
+    }
+}
+
+/// Puts bounds to what is owed. What somebody misses who is entitled to all it wants is forgotten by half each period: it waited
+/// a little for each turn, and would not have taken more. What is forgotten was somebody else's to pay: those who compete are
+/// owed nothing together, or all of them would come to weigh little, and have less room to weigh differently.
+fn balance(debts: &mut [Debt]) {
+    for debt in debts.iter_mut().filter(|debt| !debt.competes && debt.owed > 0.0) {
+        debt.owed /= 2.0;
+    }
+    let competing = || debts.iter().filter(|debt| debt.competes);
+    let (owed, entitled) =
+        competing().fold((0.0, 0.0), |sum, debt| (sum.0 + debt.owed, sum.1 + debt.entitled));
+    let common = if entitled > 0.0 { owed / entitled } else { 0.0 };
+    for debt in debts {
+        if debt.competes {
+            debt.owed -= common * debt.entitled;
+        }
+        let period = debt.period();
+        debt.owed = debt.owed.clamp(-TOO_MUCH * period, OWED * period);
+    }
 }
 
 #[cfg(test)]
