@@ -15,7 +15,7 @@ use serde_json::Value;
 use zone_tests::{TestCtx, run, wait};
 use zoned_api::State;
 
-use super::states::{Holder, drive, groups, init, log};
+use super::states::{Holder, can_be, drive, groups, init, log};
 
 /// Ends the daemon and starts another.
 fn restart(ctx: &mut TestCtx, signal: Signal) {
@@ -36,7 +36,8 @@ fn identity(info: &Value) -> Vec<Value> {
 #[test]
 fn every_state_outlives_the_daemon_however_it_ends() {
     let mut ctx = TestCtx::new();
-    let mut zones: Vec<_> = State::ALL.into_iter().map(|state| drive(&ctx, state.as_str(), state)).collect();
+    let states = State::ALL.into_iter().filter(|state| can_be(*state));
+    let mut zones: Vec<_> = states.map(|state| drive(&ctx, state.as_str(), state)).collect();
     let before: Vec<_> = zones.iter().map(|held| ctx.info(&held.zone)).collect();
     for signal in [Signal::SIGTERM, Signal::SIGKILL] {
         restart(&mut ctx, signal);
@@ -61,7 +62,9 @@ fn every_state_outlives_the_daemon_however_it_ends() {
     ctx.ok(&["exec", "paused", "true"]);
     ctx.ok(&["uninstall", "--force", "incomplete"]);
     zones.iter_mut().for_each(super::states::Held::release);
-    ctx.ok(&["halt", "down"]);
+    if can_be(State::Down) {
+        ctx.ok(&["halt", "down"]);
+    }
     drop(zones);
     ctx.finish();
 }

@@ -96,6 +96,12 @@ fn no_archive(ctx: &TestCtx) -> String {
     path.display().to_string()
 }
 
+/// Whether a zone can be driven to a state here: `down` takes a group of cgroup v1, which alone can be held.
+pub fn can_be(state: State) -> bool {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    state != State::Down || mounts.lines().any(|line| line.split(' ').nth(2) == Some("cgroup"))
+}
+
 /// Puts a process of the host's into a cgroup v1 group of a zone, where `cgroup.kill` does not reach it: the
 /// group cannot be removed (EBUSY) as long as it lives.
 pub fn hold(ctx: &TestCtx, zone: &str) -> Holder {
