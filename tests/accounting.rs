@@ -42,7 +42,7 @@ fn cpu_time_by_ebpf_is_the_kernels_own() {
     let (ebpf, cgroup) = (after.0 - before.0, after.1 - before.1);
     let off = (ebpf - cgroup).abs() / cgroup * 100.0;
     println!("eBPF {ebpf:.3} s, cgroup {cgroup:.3} s, off by {off:.3} %");
-    assert!(cgroup > 8.0, "the load did not work: {cgroup} s");
+    assert!(cgroup > 4.0, "the load did not work: {cgroup} s");
     assert!(off < 0.2, "eBPF says {ebpf} s, the cgroup {cgroup} s: {off:.3} % off");
     assert!(
         after_idle.0 - before_idle.0 < 0.05,

@@ -31,9 +31,16 @@ impl Stage {
     fn new() -> Option<Self> {
         let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let host = Host::new()?;
-        if present() != Present::None {
-            println!("skipped: {:?}", present());
-            return None;
+        match present() {
+            Present::None => {}
+            Present::Unknown => {
+                println!("skipped: this kernel has no sched_ext");
+                return None;
+            }
+            other => {
+                println!("skipped: a scheduler is loaded already: {other:?}");
+                return None;
+            }
         }
         let root = host.options.zones_cgroup.parent().unwrap();
         fs::write(root.join("cgroup.subtree_control"), "+cpu").unwrap();
