@@ -127,6 +127,13 @@ pub(super) fn write(drive: &Path, tests: &[TestProgram]) -> Result<()> {
         fs::create_dir_all(to.parent().unwrap_or(&to))?;
         fs::hard_link(&file, &to).with_context(|| format!("cannot link {}", file.display()))?;
     }
+    // Tests of a package find its own programs where they were compiled for them (CARGO_BIN_EXE_…): the same ones there.
+    for program in PROGRAMS {
+        let to = place(staged.path(), &Profile::Debug.binaries().join(program))?;
+        fs::create_dir_all(to.parent().unwrap_or(&to))?;
+        fs::hard_link(PROFILE.binaries().join(program), &to)
+            .with_context(|| format!("cannot link {program}"))?;
+    }
     fs::copy(env::current_exe()?, staged.path().join(AGENT))?;
     let mut mkfs = Command::new("mkfs.ext4");
     mkfs.args(["-q", "-F", "-m", "0", "-O", "^has_journal", "-d"]).arg(staged.path()).arg(drive).arg(SIZE);
