@@ -67,6 +67,18 @@ fn parts(ctx: &TestCtx, zones: [&str; 2], time: Duration) -> [f64; 2] {
     had.map(|one| one / (had[0] + had[1]))
 }
 
+/// The first zone's part of what both have comes to this within a percent, in one window of three: what else the machine does
+/// is in each of them.
+#[track_caller]
+fn first_has(ctx: &TestCtx, part: f64, what: &str) {
+    let near = |_| {
+        let shares = parts(ctx, ["a", "b"], Duration::from_secs(6));
+        println!("{what}: {shares:.4?}");
+        (shares[0] - part).abs() < 0.01
+    };
+    assert!((0..3).any(near), "{what}");
+}
+
 fn state() -> String {
     fs::read_to_string("/sys/kernel/sched_ext/state").unwrap().trim().to_owned()
 }
@@ -97,23 +109,17 @@ fn shares_hold_through_zonectl_while_zoned_is_dead_and_after() {
     ctx.boot("zone: a\ncpu: { shares: 100 }");
     ctx.boot("zone: b\ncpu: { shares: 300 }");
     let (mut many, mut few) = (busy(&ctx, "a", 12), busy(&ctx, "b", 3));
-    let shares = parts(&ctx, ["a", "b"], Duration::from_secs(6));
-    println!("12 threads with 100 shares, 3 with 300: {shares:.4?}");
-    assert!((shares[0] - 0.25).abs() < 0.01, "{shares:?}");
+    first_has(&ctx, 0.25, "12 threads with 100 shares, 3 with 300");
     // Nobody looks after it for a while.
     ctx.kill_daemon();
     sleep(Duration::from_secs(3));
     assert_eq!((state().as_str(), loaded().as_str()), ("enabled", "zone_fss"));
     ctx.start_daemon();
     wait::until("it is taken over", || doctor(&ctx).0 == "fss");
-    let shares = parts(&ctx, ["a", "b"], Duration::from_secs(6));
-    println!("taken over by another zoned: {shares:.4?}");
-    assert!((shares[0] - 0.25).abs() < 0.01, "{shares:?}");
+    first_has(&ctx, 0.25, "taken over by another zoned");
     ctx.ok(&["set", "a", "cpu.shares=300"]);
     sleep(Duration::from_secs(1));
-    let shares = parts(&ctx, ["a", "b"], Duration::from_secs(6));
-    println!("300 each: {shares:.4?}");
-    assert!((shares[0] - 0.5).abs() < 0.01, "{shares:?}");
+    first_has(&ctx, 0.5, "300 each");
     assert_eq!(stat(&ctx, "a")["entitlement"]["kept_by"], "fss");
     for zone in ["a", "b"] {
         ctx.ok(&["halt", zone]);
@@ -146,9 +152,7 @@ fn a_hundred_kills_of_zoned_under_load_change_nothing() {
     assert!(lost(&ctx).is_empty());
     // What a killed one held is freed some time later.
     wait::until("nothing more is loaded than before", || self::objects() == objects);
-    let shares = parts(&ctx, ["a", "b"], Duration::from_secs(6));
-    println!("after a hundred kills: {shares:.4?}");
-    assert!((shares[0] - 0.25).abs() < 0.01, "{shares:?}");
+    first_has(&ctx, 0.25, "after a hundred kills");
     for zone in ["a", "b"] {
         ctx.ok(&["halt", zone]);
     }
