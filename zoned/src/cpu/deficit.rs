@@ -209,9 +209,8 @@ fn balance(debts: &mut [Debt]) {
     for debt in debts.iter_mut().filter(|debt| !debt.competes && debt.owed > 0.0) {
         debt.owed /= 2.0;
     }
-    let competing = || debts.iter().filter(|debt| debt.competes);
-    let (owed, entitled) =
-        competing().fold((0.0, 0.0), |sum, debt| (sum.0 + debt.owed, sum.1 + debt.entitled));
+    let competing = debts.iter().filter(|debt| debt.competes);
+    let (owed, entitled) = competing.fold((0.0, 0.0), |sum, debt| (sum.0 + debt.owed, sum.1 + debt.entitled));
     let common = if entitled > 0.0 { owed / entitled } else { 0.0 };
     for debt in debts {
         if debt.competes {

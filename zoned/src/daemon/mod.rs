@@ -115,7 +115,10 @@ pub fn run(options: Options) -> Result<(), StartError> {
     let tree = Tree::discover(&options.cgroup_name)?;
     let folders = [lock::take(&options.run_dir)?, lock::take(&options.state_dir)?];
     let group = lock::take_group(tree.parent())?;
-    let host = Arc::new(prepare(&options, tree)?);
+    let parent = tree.parent().to_owned();
+    // One with zones in it stays: it is not empty.
+    let host = prepare(&options, tree).inspect_err(|_| drop(fs::remove_dir(&parent)))?;
+    let host = Arc::new(host);
     let mode = cpu::prepare();
     raise_descriptors();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
