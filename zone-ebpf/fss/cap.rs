@@ -13,11 +13,11 @@ use aya_ebpf::{
 };
 use zone_ebpf_abi::{
     MAX_SLOTS,
-    fss::{FssTask, NOBODY, filled, weighted},
+    fss::{FssTask, NOBODY, filled},
 };
 
 use crate::{
-    atomic,
+    atomic, host, inner,
     kernel::{self, Task},
     tree::Tree,
     zone::Zone,
@@ -25,6 +25,9 @@ use crate::{
 
 /// How often budgets are looked at, nanoseconds.
 const TICK: u64 = 4_000_000;
+/// The same while no zone has a cap, for what else is looked at.
+const CALM: u64 = 100_000_000;
+
 #[repr(C)]
 struct Clock {
     timer: bpf_timer,
@@ -36,6 +39,10 @@ static CLOCK: Array<Clock, 1> = Array::new();
 /// Zones that are throttled.
 #[btf_map(name = "fss_throttled")]
 static THROTTLED: Array<u32, 1> = Array::new();
+
+/// Zones that have a cap.
+#[btf_map(name = "fss_capped")]
+static CAPPED: Array<u32, 1> = Array::new();
 
 /// Begins to look after budgets. -EINVAL and the like as the kernel has them.
 #[inline(always)]
@@ -64,12 +71,42 @@ pub(crate) fn start() -> i32 {
 extern "C" fn tick(_map: *mut c_void, _key: *mut u32, clock: *mut Clock) -> i32 {
     // SAFETY: of a map value; the function is one that the helper can call; it is the timer that called this one.
     unsafe {
-        if THROTTLED.get_ptr(0).is_some_and(|count| count.read_volatile() != 0) {
+        if count(&THROTTLED) != 0 {
             bpf_loop(MAX_SLOTS, look_after as *mut c_void, core::ptr::null_mut(), 0);
         }
-        bpf_timer_start(&raw mut (*clock).timer, TICK, 0);
+        host::weigh();
+        bpf_timer_start(&raw mut (*clock).timer, if count(&CAPPED) == 0 { CALM } else { TICK }, 0);
     }
     0
+}
+
+#[inline(always)]
+fn count(of: &Array<u32, 1>) -> u32 {
+    // SAFETY: of a map value.
+    of.get_ptr(0).map_or(0, |count| unsafe { count.read_volatile() })
+}
+
+/// One more or one less.
+#[inline(always)]
+fn counted(of: &Array<u32, 1>, more: bool) {
+    if let Some(count) = of.get_ptr_mut(0) {
+        atomic::add32(count, if more { 1 } else { 1_u32.wrapping_neg() });
+    }
+}
+
+/// Writes a zone's cap.
+#[inline(always)]
+pub(crate) fn write(zone: Zone, cap: u64, burst_ns: u64) {
+    // SAFETY: of a map value, word by word.
+    unsafe {
+        let before = atomic::swap(&raw mut (*zone.at).cap, cap);
+        if (before == 0) != (cap == 0) {
+            counted(&CAPPED, cap != 0);
+        }
+        (&raw mut (*zone.at).burst_ns).write_volatile(burst_ns);
+        (&raw mut (*zone.at).budget_ns).write_volatile(burst_ns as i64);
+        (&raw mut (*zone.at).filled_ns).write_volatile(kernel::now());
+    }
 }
 
 /// Called for each slot; 0 to go on.
@@ -96,8 +133,8 @@ fn look(slot: u32) -> Option<()> {
 pub(crate) fn throttle(zone: Zone, yes: bool) -> bool {
     // SAFETY: of a map value.
     let changed = atomic::swap32(unsafe { &raw mut (*zone.at).throttled }, yes.into()) != u32::from(yes);
-    if changed && let Some(count) = THROTTLED.get_ptr_mut(0) {
-        atomic::add32(count, if yes { 1 } else { 1_u32.wrapping_neg() });
+    if changed {
+        counted(&THROTTLED, yes);
     }
     changed
 }
@@ -134,8 +171,7 @@ pub(crate) fn settle(zone: Zone, task: Task, kept: &mut FssTask) {
     let now_ns = task.exec_ns();
     let had = now_ns.wrapping_sub(kept.since_ns);
     kept.since_ns = now_ns;
-    kept.virtual_ns = kept.virtual_ns.wrapping_add(weighted(had, task.weight()));
-    zone.advance_tasks(kept.virtual_ns);
+    inner::pass(task, kept, had);
     zone.charge(had, kept.promised);
     kept.promised = 0;
 }
@@ -154,14 +190,14 @@ fn release(zone: Zone) {
 /// A zone's cap is another now.
 #[inline(always)]
 pub(crate) fn set(zone: Zone, cap: u64, burst_ns: u64) {
-    // SAFETY: of a map value.
-    unsafe {
-        (&raw mut (*zone.at).cap).write_volatile(cap);
-        (&raw mut (*zone.at).burst_ns).write_volatile(burst_ns);
-        (&raw mut (*zone.at).budget_ns).write_volatile(burst_ns as i64);
-        (&raw mut (*zone.at).filled_ns).write_volatile(kernel::now());
-    }
+    write(zone, cap, burst_ns);
     if zone.throttled() != 0 {
         release(zone);
+    }
+    if cap != 0
+        && let Some(clock) = CLOCK.get_ptr_mut(0)
+    {
+        // SAFETY: of a map value, and begun by `start`.
+        unsafe { bpf_timer_start(&raw mut (*clock).timer, TICK, 0) };
     }
 }

@@ -1,10 +1,11 @@
 //! A CPU wants a task: who is served.
 
-use zone_ebpf_abi::fss::{MAX_CPUS, NOBODY, before};
+use zone_ebpf_abi::fss::{MAX_CPUS, NOBODY, before, later};
 
 use crate::{
     cap,
-    enqueue::CPU_QUEUE,
+    enqueue::{self, CPU_QUEUE},
+    host,
     kernel::{self, Task, argument},
     run, sweep, task,
     tree::Tree,
@@ -26,14 +27,14 @@ fn serve(cpu: u32, last: Task) -> Option<()> {
     if sweep::rescue(cpu, own_queue).is_some() {
         return Some(());
     }
-    let (slot, waiting) = tree.first();
+    let owner = host::owner(cpu);
+    let (slot, waiting) = first_for(owner, tree);
     let bound = bound_rank(own_queue);
     if bound == FLUSH && kernel::take(own_queue) {
         run::on(cpu)?.rescue = sweep::CROWDED;
         return Some(());
     }
-    let first = if before(bound, waiting) { bound } else { waiting };
-    if goes_on(last, slot, first).is_some() {
+    if goes_on(last, (slot, waiting), bound, tree).is_some() {
         return Some(());
     }
     if before(bound, waiting) && kernel::take(own_queue) {
@@ -42,13 +43,27 @@ fn serve(cpu: u32, last: Task) -> Option<()> {
     if waiting != NOBODY && take_of(slot) {
         return Some(());
     }
-    // The zone that is first has something on its way into its queue, or another CPU has just taken the last of it.
-    let (second, waiting) = tree.first_but(slot);
+    // The zone that is first has something on its way into its queue, or another CPU has just taken the last of it, or it
+    // has what may not run here.
+    if waiting != NOBODY {
+        enqueue::send_home(slot, tree);
+    }
+    let (second, waiting) = if owner == 0 { tree.first_but(slot) } else { (slot, NOBODY) };
     if waiting != NOBODY && take_of(second) || kernel::take(own_queue) {
         return Some(());
     }
     steal(cpu);
     Some(())
+}
+
+/// Who waits first for a CPU that is that owner's, or everybody's.
+#[inline(always)]
+fn first_for(owner: u32, tree: Tree) -> (u32, u64) {
+    if owner == 0 {
+        return tree.first();
+    }
+    let slot = owner - 1;
+    (slot, Zone::of_slot(slot).map_or(NOBODY, Zone::waits))
 }
 
 #[inline(always)]
@@ -85,40 +100,52 @@ fn bound_rank(queue: u64) -> u64 {
     }
 }
 
-/// Whether the task that the CPU has goes on: its zone has had less than all that wait.
+/// Whether the task that the CPU has goes on: its zone has had less than all that wait, and it less than its zone's others.
+/// `first` is the slot that waits first, with its key, `bound` the key of what waits for this CPU.
 #[inline(always)]
-fn goes_on(last: Task, slot: u32, first: u64) -> Option<()> {
+fn goes_on(last: Task, first: (u32, u64), bound: u64, tree: Tree) -> Option<()> {
     if last.0.is_null() || !last.is_ready() {
         return None;
     }
     let kept = task::of(last)?;
-    if kept.runs_for == 0 || kept.runs_for == slot + 1 && first != NOBODY {
+    if kept.runs_for == 0 {
         return None;
     }
     let zone = Zone::of_slot(kept.runs_for - 1)?;
     cap::settle(zone, last, kept);
-    if zone.throttled() != 0 || before(first, zone.rank()) {
+    let (rank, (slot, waiting)) = (zone.rank(), first);
+    if zone.throttled() != 0 || before(bound, rank) {
+        return None;
+    }
+    if slot == zone.slot && waiting != NOBODY {
+        let next = task::of(kernel::head(u64::from(slot))?)?.virtual_ns;
+        if later(next, kept.virtual_ns) != next {
+            return None;
+        }
+    } else if before(waiting, rank) {
         return None;
     }
     zone.in_turn();
+    zone.advance_tasks(kept.virtual_ns);
     let slice = zone::slice();
     kept.promised = kept.promised.wrapping_add(zone.promise(slice));
     last.set_slice(slice);
+    zone.refresh(tree);
     Some(())
 }
 
 /// A task that another CPU has not come to yet and that may run here.
 #[inline(always)]
 fn steal(cpu: u32) {
+    if zone::bound() == 0 {
+        return;
+    }
     let (cpus, mut other) = (kernel::cpus(), 0);
     while other < MAX_CPUS {
         if other >= cpus {
             return;
         }
-        if other != cpu
-            && bound_rank(CPU_QUEUE + u64::from(other)) != NOBODY
-            && kernel::take(CPU_QUEUE + u64::from(other))
-        {
+        if other != cpu && kernel::take(CPU_QUEUE + u64::from(other)) {
             return;
         }
         other += 1;
@@ -132,7 +159,8 @@ extern "C" fn fss_update_idle(ctx: *const u64) -> i32 {
     let (cpu, idle) = (argument(ctx, 0) as i32, argument(ctx, 1) & 0xff != 0);
     if idle
         && let Some(tree) = Tree::get()
-        && (tree.first().1 != NOBODY || bound_rank(CPU_QUEUE + cpu as u64) != NOBODY)
+        && (first_for(host::owner(cpu as u32), tree).1 != NOBODY
+            || bound_rank(CPU_QUEUE + cpu as u64) != NOBODY)
     {
         kernel::kick(cpu, kernel::kick_idle());
     }

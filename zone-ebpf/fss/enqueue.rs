@@ -1,8 +1,9 @@
 //! A task is ready to run: where it waits.
 
-use zone_ebpf_abi::fss::{before, is_idle, later, place, weighted};
+use zone_ebpf_abi::fss::{FssTask, before, is_idle, later, place, weighted};
 
 use crate::{
+    atomic, host, inner,
     kernel::{self, Task, argument},
     run, task,
     tree::Tree,
@@ -57,18 +58,19 @@ fn wait(ready: Task, flags: u64) -> Option<()> {
     let zone = task::zone(ready, kept)?;
     let tree = Tree::get()?;
     zone.want();
-    // One that slept does not come with a claim on what the others had meanwhile.
-    let least = zone.task_virtual_ns().wrapping_sub(weighted(zone::SLICE, ready.weight()));
+    // One that slept does not come with a claim on what the others had meanwhile. One that did not missed it while others, on
+    // other CPUs, came further than it could alone.
+    let claim = if flags & kernel::wakeup() != 0 { zone::SLICE } else { zone::CLAIM };
+    let least = zone.task_virtual_ns().wrapping_sub(weighted(claim, ready.weight()));
     kept.virtual_ns = later(kept.virtual_ns, least);
     leave_queue(kept, tree);
     let cpu = ready.cpu();
     // Where a throttled zone's tasks are first in a CPU's queue they would hold up the others'.
-    if ready.is_bound() && zone.throttled() == 0 {
+    if host::is_bound(ready, zone) && zone.throttled() == 0 {
         kept.bound_in = zone.slot + 1;
-        let (slice, weight) = (zone::slice(), zone.weight());
-        let place = place(zone.virtual_ns(), weight, zone.bound(), slice, zone::time(false));
+        let place = place_of_next(zone);
         zone.count_bound(true);
-        ready.insert_by(CPU_QUEUE + cpu as u64, slice, place, flags);
+        ready.insert_by(CPU_QUEUE + cpu as u64, zone::slice(), place, flags);
     } else {
         kept.queued_in = zone.slot + 1;
         zone.count_queued(true);
@@ -84,6 +86,33 @@ fn wait(ready: Task, flags: u64) -> Option<()> {
     } else if flags & kernel::wakeup() != 0 && goes_first(zone, kept.virtual_ns, cpu).is_some() {
         kernel::kick(cpu, kernel::kick_preempt());
     }
+    Some(())
+}
+
+/// Where in a CPU's queue a zone's next task stands.
+#[inline(always)]
+fn place_of_next(zone: Zone) -> u64 {
+    place(zone.virtual_ns(), zone.weight(), zone.bound(), zone::slice(), zone::time(false))
+}
+
+/// What waits in a zone's queue though it may use some CPUs only, which is how a throttled zone's wait, waits for one of them
+/// from now on.
+#[inline(always)]
+pub(crate) fn send_home(slot: u32, tree: Tree) -> Option<()> {
+    let zone = Zone::of_slot(slot)?;
+    let home =
+        |task: Task| host::is_bound(task, zone).then(|| (CPU_QUEUE + task.cpu() as u64, place_of_next(zone)));
+    kernel::send(u64::from(slot), home, |task| {
+        let Some(kept) = task::of(task) else { return };
+        // Where it runs already, that is counted.
+        if atomic::swap32(&raw mut kept.queued_in, 0) != 0 {
+            zone.count_queued(false);
+            kept.bound_in = slot + 1;
+            zone.count_bound(true);
+        }
+        kernel::kick(task.cpu(), kernel::kick_idle());
+    });
+    zone.refresh(tree);
     Some(())
 }
 
@@ -110,20 +139,39 @@ fn goes_first(zone: Zone, task_virtual_ns: u64, cpu: i32) -> Option<()> {
 
 /// It waits in no queue any more.
 #[inline(always)]
-pub(crate) fn leave_queue(kept: &mut zone_ebpf_abi::fss::FssTask, tree: Tree) {
-    if kept.queued_in != 0 {
-        if let Some(zone) = Zone::of_slot(kept.queued_in - 1) {
-            zone.count_queued(false);
-            zone.refresh(tree);
-        }
-        kept.queued_in = 0;
+pub(crate) fn leave_queue(kept: &mut FssTask, tree: Tree) {
+    if let Some(zone) = uncount(kept) {
+        zone.refresh(tree);
     }
-    if kept.bound_in != 0 {
-        if let Some(zone) = Zone::of_slot(kept.bound_in - 1) {
-            zone.count_bound(false);
-        }
-        kept.bound_in = 0;
+}
+
+/// Counts it in no queue any more. Its zone, if it was counted in that one's: the tree does not know yet.
+#[inline(always)]
+pub(crate) fn uncount(kept: &mut FssTask) -> Option<Zone> {
+    let queued_in = if kept.queued_in == 0 { 0 } else { atomic::swap32(&raw mut kept.queued_in, 0) };
+    let bound_in = if kept.bound_in == 0 { 0 } else { atomic::swap32(&raw mut kept.bound_in, 0) };
+    if bound_in != 0
+        && let Some(zone) = Zone::of_slot(bound_in - 1)
+    {
+        zone.count_bound(false);
     }
+    if queued_in == 0 {
+        return None;
+    }
+    let zone = Zone::of_slot(queued_in - 1)?;
+    zone.count_queued(false);
+    Some(zone)
+}
+
+/// It is ready to run, wherever it will wait.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "struct_ops/runnable")]
+extern "C" fn fss_runnable(ctx: *const u64) -> i32 {
+    let ready = Task::argument(ctx, 0);
+    if let Some(kept) = task::of(ready) {
+        inner::join(ready, kept);
+    }
+    0
 }
 
 /// It is ready no more, or about to be changed.
@@ -132,6 +180,7 @@ pub(crate) fn leave_queue(kept: &mut zone_ebpf_abi::fss::FssTask, tree: Tree) {
 extern "C" fn fss_quiescent(ctx: *const u64) -> i32 {
     if let (Some(kept), Some(tree)) = (task::of(Task::argument(ctx, 0)), Tree::get()) {
         leave_queue(kept, tree);
+        inner::leave(kept);
     }
     0
 }

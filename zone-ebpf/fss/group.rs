@@ -3,11 +3,11 @@
 use aya_ebpf::{btf_maps::HashMap, macros::btf_map};
 use zone_ebpf_abi::{
     HOST, Identity,
-    fss::{FssGroup, MAX_GROUPS},
+    fss::{FssGroup, MAX_GROUPS, MAX_INNER},
 };
 
 use crate::{
-    cap,
+    atomic, cap, inner,
     kernel::{Cgroup, GroupArguments, argument, zone_level},
     tree::Tree,
     zone::{Zone, identify},
@@ -24,6 +24,12 @@ const NO_PREALLOC: usize = 1;
 pub(crate) fn of(id: u64) -> Option<FssGroup> {
     // SAFETY: copied out at once; a group's entry is removed with the group.
     unsafe { GROUPS.get(id) }.copied()
+}
+
+/// The same, to be changed.
+#[inline(always)]
+pub(crate) fn at(id: u64) -> Option<*mut FssGroup> {
+    if id == 0 { None } else { GROUPS.get_ptr_mut(id) }
 }
 
 #[inline(always)]
@@ -45,22 +51,70 @@ fn cap_of(period_us: u64, quota_us: u64, burst_us: u64) -> (u64, u64) {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "struct_ops.s/cgroup_init")]
 extern "C" fn fss_cgroup_init(ctx: *const u64) -> i32 {
-    // Only zones count. Who makes thousands of groups inside of one has no part in this, and no group is refused over it.
-    if cgroup(ctx).level() != zone_level() {
+    let group = cgroup(ctx);
+    let level = group.level();
+    // No group is refused over this: what is in one that is not known counts as its zone's own.
+    if !has_room(group, level) {
         return 0;
     }
     let arguments = GroupArguments(argument(ctx, 1) as *const _);
     let (period, quota, burst) = arguments.bandwidth();
     let (cap, burst_ns) = cap_of(period, quota, burst);
-    let group = FssGroup { weight: arguments.weight(), idle: arguments.is_idle().into(), cap, burst_ns };
-    let _ = GROUPS.insert(cgroup(ctx).id(), group, 0);
+    let parent = if level == 0 { 0 } else { group.ancestor(level - 1) };
+    let known = FssGroup {
+        parent,
+        level,
+        weight: arguments.weight(),
+        idle: arguments.is_idle().into(),
+        cap,
+        burst_ns,
+        ..FssGroup::default()
+    };
+    if GROUPS.insert(group.id(), known, 0).is_err() {
+        forget(group, level);
+    }
     0
+}
+
+/// The zone's own group that a group is inside of.
+#[inline(always)]
+fn around(group: Cgroup, level: u32) -> Option<*mut FssGroup> {
+    if level <= zone_level() {
+        return None;
+    }
+    let zone = group.ancestor(zone_level());
+    if identify(zone) == HOST { None } else { at(zone) }
+}
+
+/// Who makes thousands of groups inside of a zone takes no room from others.
+#[inline(always)]
+fn has_room(group: Cgroup, level: u32) -> bool {
+    let Some(zone) = around(group, level) else { return true };
+    // SAFETY: of a map value.
+    let inner = unsafe { &raw mut (*zone).inner };
+    let room = atomic::add32(inner, 1) < MAX_INNER;
+    if !room {
+        atomic::add32(inner, 1_u32.wrapping_neg());
+    }
+    room
+}
+
+/// A group is not known any more.
+#[inline(always)]
+fn forget(group: Cgroup, level: u32) {
+    if let Some(zone) = around(group, level) {
+        // SAFETY: of a map value.
+        atomic::add32(unsafe { &raw mut (*zone).inner }, 1_u32.wrapping_neg());
+    }
 }
 
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "struct_ops.s/cgroup_exit")]
 extern "C" fn fss_cgroup_exit(ctx: *const u64) -> i32 {
-    let _ = GROUPS.remove(cgroup(ctx).id());
+    let group = cgroup(ctx);
+    if GROUPS.remove(group.id()).is_ok() {
+        forget(group, group.level());
+    }
     0
 }
 
@@ -72,7 +126,7 @@ fn known(group: Cgroup) -> (Option<*mut FssGroup>, Option<Zone>) {
         HOST => None,
         Identity { slot, generation } => Zone::of_slot(slot).filter(|zone| zone.generation() == generation),
     };
-    (GROUPS.get_ptr_mut(id), zone)
+    (at(id), zone)
 }
 
 #[unsafe(no_mangle)]
@@ -86,13 +140,15 @@ extern "C" fn fss_cgroup_set_weight(ctx: *const u64) -> i32 {
 #[inline(always)]
 fn change(group: Cgroup, how: impl FnOnce(&mut FssGroup)) {
     let (entry, zone) = known(group);
-    let Some(entry) = entry else { return };
+    let Some(at) = entry else { return };
     // SAFETY: of a map value.
-    let entry = unsafe { &mut *entry };
+    let entry = unsafe { &mut *at };
     how(entry);
     if let (Some(zone), Some(tree)) = (zone, Tree::get()) {
         zone.set_weight(effective(entry));
         zone.refresh(tree);
+    } else {
+        inner::tell_parents(at);
     }
 }
 

@@ -31,6 +31,8 @@ unsafe extern "C" {
     fn bpf_iter_scx_dsq_next(iterator: *mut Iterator) -> *mut c_void;
     fn bpf_iter_scx_dsq_destroy(iterator: *mut Iterator);
     fn scx_bpf_dsq_move(iterator: *mut Iterator, task: *mut c_void, queue: u64, flags: u64) -> bool;
+    fn scx_bpf_dsq_move_set_vtime(iterator: *mut Iterator, vtime: u64);
+    fn scx_bpf_dsq_move_vtime(iterator: *mut Iterator, task: *mut c_void, queue: u64, flags: u64) -> bool;
     fn bpf_cgroup_ancestor(cgroup: *mut c_void, level: i32) -> *mut c_void;
     fn bpf_cgroup_release(cgroup: *mut c_void);
 }
@@ -66,6 +68,8 @@ globals! {
     TASK_CPUS_ALLOWED: u32,
     TASK_CPUS: u32,
     TASK_CGROUPS: u32,
+    TASK_GROUP: u32,
+    GROUP_CGROUP: u32,
     TASK_SCX_FLAGS: u32,
     TASK_SCX_WEIGHT: u32,
     TASK_SCX_RUNNABLE_AT: u32,
@@ -90,6 +94,7 @@ globals! {
     SCX_KICK_IDLE: u64,
     SCX_KICK_PREEMPT: u64,
     SCX_TASK_QUEUED: u64,
+    SCX_DSQ_ITER_REV: u64,
     TICKS_A_SECOND: u64,
 }
 
@@ -115,6 +120,12 @@ flags! {
 #[inline(always)]
 pub(crate) fn cpus() -> u32 {
     CPUS.load()
+}
+
+/// CPUs that were online when this was loaded.
+#[inline(always)]
+pub(crate) fn cpus_online() -> u32 {
+    CPUS_ONLINE.load()
 }
 
 /// Depth of a zone's cgroup below the root.
@@ -143,16 +154,16 @@ impl Task {
         field(self.0, &TASK_EXEC_NS)
     }
 
-    /// Whether it may use some CPUs only.
+    /// How many CPUs it may use.
     #[inline(always)]
-    pub(crate) fn is_bound(self) -> bool {
-        field::<u32>(self.0, &TASK_CPUS_ALLOWED) < CPUS_ONLINE.load()
+    pub(crate) fn may_use(self) -> u32 {
+        field(self.0, &TASK_CPUS_ALLOWED)
     }
 
     /// Whether it is a thread of the kernel's for one CPU.
     #[inline(always)]
     pub(crate) fn serves_its_cpu(self) -> bool {
-        field::<u32>(self.0, &TASK_FLAGS) & PF_KTHREAD != 0 && field::<u32>(self.0, &TASK_CPUS_ALLOWED) == 1
+        field::<u32>(self.0, &TASK_FLAGS) & PF_KTHREAD != 0 && self.may_use() == 1
     }
 
     /// Weight by its nice value; 100 for 0.
@@ -178,6 +189,14 @@ impl Task {
     pub(crate) fn cgroup(self) -> Cgroup {
         let set: *const c_void = field(self.0, &TASK_CGROUPS);
         Cgroup(field(set, &CSS_SET_CGROUP))
+    }
+
+    /// Id of the group whose weight counts for it: the nearest with a cpu controller. 0 if that is none's, as an autogroup.
+    #[inline(always)]
+    pub(crate) fn group(self) -> u64 {
+        let group: *const c_void = field(self.0, &TASK_GROUP);
+        let cgroup: *mut c_void = field(group, &GROUP_CGROUP);
+        Cgroup(cgroup).id()
     }
 
     /// Puts it at the end of a queue, from where it runs for `slice` nanoseconds.
@@ -318,28 +337,64 @@ pub(crate) fn take(queue: u64) -> bool {
     }
 }
 
-/// Moves the first task of a queue that has been waiting since before `then`, in the kernel's ticks, to the CPU that asks.
+/// How long a queue is walked through at most, nanoseconds: its lock is taken at each step.
+const WALK: u64 = 10_000;
+
+/// Goes through a queue, from its end if `backwards`, until it is through, or `found` is, or time is up. What `found` does
+/// with a task by the walk is what it returns.
 #[inline(always)]
-pub(crate) fn take_older(queue: u64, then: u64) -> bool {
-    let mut moved = false;
+fn walk(queue: u64, backwards: bool, mut found: impl FnMut(*mut Iterator, Task) -> bool) -> bool {
+    let (mut done, begun) = (false, now());
     let mut iterator = core::mem::MaybeUninit::<Iterator>::uninit();
     // SAFETY: as above; what is begun is ended.
     unsafe {
-        bpf_iter_scx_dsq_new(iterator.as_mut_ptr(), queue, 0);
+        let flags = if backwards { SCX_DSQ_ITER_REV.load() } else { 0 };
+        bpf_iter_scx_dsq_new(iterator.as_mut_ptr(), queue, flags);
         loop {
             let task = bpf_iter_scx_dsq_next(iterator.as_mut_ptr());
             if task.is_null() {
                 break;
             }
-            let since: u64 = field(task, &TASK_SCX_RUNNABLE_AT);
-            if (since.wrapping_sub(then) as i64) < 0 {
-                moved = scx_bpf_dsq_move(iterator.as_mut_ptr(), task, SCX_DSQ_LOCAL.load(), 0);
+            if found(iterator.as_mut_ptr(), Task(task)) {
+                done = true;
+                break;
+            }
+            if now().wrapping_sub(begun) > WALK {
                 break;
             }
         }
         bpf_iter_scx_dsq_destroy(iterator.as_mut_ptr());
     }
-    moved
+    done
+}
+
+/// Moves a task of a queue that has been waiting since before `then`, in the kernel's ticks, to the CPU that asks. Those that
+/// wait longest are the first or the last.
+#[inline(always)]
+pub(crate) fn take_older(queue: u64, then: u64) -> bool {
+    let take = |iterator, task: Task| {
+        let since: u64 = field(task.0, &TASK_SCX_RUNNABLE_AT);
+        // SAFETY: as above.
+        (since.wrapping_sub(then) as i64) < 0
+            && unsafe { scx_bpf_dsq_move(iterator, task.0, SCX_DSQ_LOCAL.load(), 0) }
+    };
+    walk(queue, false, take) || walk(queue, true, take)
+}
+
+/// Moves those of the first tasks of a queue elsewhere that `place` says a queue and a place in it for. `moved` is told.
+#[inline(always)]
+pub(crate) fn send(queue: u64, place: impl Fn(Task) -> Option<(u64, u64)>, moved: impl Fn(Task)) {
+    walk(queue, false, |iterator, task| {
+        let Some((to, at)) = place(task) else { return false };
+        // SAFETY: as above.
+        unsafe {
+            scx_bpf_dsq_move_set_vtime(iterator, at);
+            if scx_bpf_dsq_move_vtime(iterator, task.0, to, 0) {
+                moved(task);
+            }
+        }
+        false
+    });
 }
 
 /// The kernel's ticks in a second.

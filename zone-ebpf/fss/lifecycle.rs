@@ -9,6 +9,7 @@ use zone_ebpf_abi::{
 use crate::{
     cap,
     enqueue::CPU_QUEUE,
+    host,
     kernel::{self, ExitInfo, Task, argument},
     task,
     tree::Tree,
@@ -86,6 +87,7 @@ extern "C" fn fss_exit_task(ctx: *const u64) -> i32 {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "struct_ops.s/cpu_online")]
 extern "C" fn fss_cpu_online(_ctx: *const u64) -> i32 {
+    host::count_cpu(true);
     0
 }
 
@@ -93,5 +95,6 @@ extern "C" fn fss_cpu_online(_ctx: *const u64) -> i32 {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "struct_ops.s/cpu_offline")]
 extern "C" fn fss_cpu_offline(_ctx: *const u64) -> i32 {
+    host::count_cpu(false);
     0
 }

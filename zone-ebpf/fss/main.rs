@@ -21,6 +21,8 @@ mod cap;
 mod dispatch;
 mod enqueue;
 mod group;
+mod host;
+mod inner;
 mod kernel;
 mod lifecycle;
 mod run;

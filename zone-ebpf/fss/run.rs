@@ -1,10 +1,10 @@
 //! A task is given the CPU, and gives it back: what its zone is charged.
 
 use aya_ebpf::{btf_maps::Array, macros::btf_map};
-use zone_ebpf_abi::fss::{FssCpu, MAX_CPUS, weighted};
+use zone_ebpf_abi::fss::{FssCpu, MAX_CPUS};
 
 use crate::{
-    atomic, enqueue,
+    atomic, enqueue, inner,
     kernel::{self, Task},
     sweep, task,
     tree::Tree,
@@ -35,7 +35,7 @@ extern "C" fn fss_running(ctx: *const u64) -> i32 {
 fn begin(next: Task) -> Option<()> {
     let kept = task::of(next)?;
     let tree = Tree::get()?;
-    enqueue::leave_queue(kept, tree);
+    let waited_in = enqueue::uncount(kept);
     let zone = task::zone(next, kept)?;
     zone.count_running(true);
     zone.advance_tasks(kept.virtual_ns);
@@ -43,6 +43,12 @@ fn begin(next: Task) -> Option<()> {
     kept.since_ns = next.exec_ns();
     kept.promised = zone.promise(zone::slice());
     zone.refresh(tree);
+    // It may have changed zones while it waited.
+    if let Some(other) = waited_in
+        && other.slot != zone.slot
+    {
+        other.refresh(tree);
+    }
     // The operation may be called from another CPU than the task's.
     let number = next.cpu();
     let cpu = on(number as u32)?;
@@ -75,7 +81,7 @@ fn end(last: Task) -> Option<()> {
     }
     let zone = Zone::of_slot(kept.runs_for - 1)?;
     let had = last.exec_ns().wrapping_sub(kept.since_ns);
-    kept.virtual_ns = kept.virtual_ns.wrapping_add(weighted(had, last.weight()));
+    inner::pass(last, kept, had);
     zone.count_running(false);
     zone.charge(had, kept.promised);
     (kept.runs_for, kept.promised) = (0, 0);

@@ -7,7 +7,7 @@
 
 use zone_ebpf_abi::MAX_SLOTS;
 
-use crate::{kernel, run, zone::Zone};
+use crate::{host, kernel, run, zone::Zone};
 
 /// How often a CPU looks through a queue, nanoseconds.
 const EVERY: u64 = 10_000_000;
@@ -37,7 +37,8 @@ pub(crate) fn rescue(cpu: u32, own_queue: u64) -> Option<()> {
         return Some(());
     }
     (state.swept_ns, state.found) = (now, 0);
-    state.sweep = next(state.sweep);
+    let owner = host::owner(cpu);
+    state.sweep = if owner == 0 { next(state.sweep) } else { owner - 1 };
     None
 }
 
@@ -47,7 +48,7 @@ fn next(slot: u32) -> u32 {
     let mut step = 1;
     while step < STEPS {
         let next = (slot + step) & (MAX_SLOTS - 1);
-        if Zone::of_slot(next).is_some_and(|zone| zone.queued() != 0) {
+        if Zone::of_slot(next).is_some_and(|zone| zone.queued() != 0 && host::owned(next) == 0) {
             return next;
         }
         step += 1;

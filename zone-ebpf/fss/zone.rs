@@ -9,7 +9,7 @@ use zone_ebpf_abi::{
     fss::{DEFAULT_WEIGHT, FssZone, NOBODY, key, later, weighted},
 };
 
-use crate::{atomic, cap, group, kernel, tree::Tree};
+use crate::{atomic, cap, group, host, tree::Tree};
 
 #[btf_map(name = "fss_zones")]
 static ZONES: Array<FssZone, { MAX_SLOTS as usize }> = Array::new();
@@ -25,6 +25,10 @@ static TIME: Array<u64, 2> = Array::new();
 #[btf_map(name = "fss_contenders")]
 static CONTENDERS: Array<u32, 1> = Array::new();
 
+/// Tasks that wait in queues of CPUs.
+#[btf_map(name = "fss_bound")]
+static BOUND: Array<u32, 1> = Array::new();
+
 /// Longest slice, nanoseconds.
 pub(crate) const SLICE: u64 = 5_000_000;
 /// Shortest slice.
@@ -39,7 +43,7 @@ const RESCUE: u64 = 1_000_000_000;
 const WAKE_CLAIM: u64 = SLICE;
 /// The same for one that has been wanting all the time, and got less than its share because there were not enough threads
 /// to take it.
-const CLAIM: u64 = 40 * SLICE;
+pub(crate) const CLAIM: u64 = 40 * SLICE;
 
 /// A zone's entry.
 #[derive(Clone, Copy)]
@@ -99,21 +103,17 @@ impl Zone {
             return;
         }
         let group = group::of(cgroup_id);
-        let now = kernel::now();
-        let burst_ns = group.map_or(0, |group| group.burst_ns);
         // SAFETY: of a map value, word by word.
         unsafe {
             (*self.at).weight = group.map_or(DEFAULT_WEIGHT, |group| group::effective(&group));
             (*self.at).virtual_ns = time(false);
             (*self.at).task_virtual_ns = 0;
-            (*self.at).cap = group.map_or(0, |group| group.cap);
-            (*self.at).burst_ns = burst_ns;
-            (*self.at).budget_ns = burst_ns as i64;
-            (*self.at).filled_ns = now;
             (*self.at).usage_ns = 0;
             (*self.at).throttles = 0;
             (*self.at).rescues = 0;
         }
+        let (cap, burst_ns) = group.map_or((0, 0), |group| (group.cap, group.burst_ns));
+        cap::write(self, cap, burst_ns);
         cap::throttle(self, false);
     }
 
@@ -140,6 +140,13 @@ impl Zone {
 
     #[inline(always)]
     fn key(self) -> u64 {
+        // One with CPUs for itself stands in no line.
+        if host::owned(self.slot) == 0 { self.waits() } else { NOBODY }
+    }
+
+    /// What it waits to be served by; [`NOBODY`] if it has nothing in its queue or may not.
+    #[inline(always)]
+    pub(crate) fn waits(self) -> u64 {
         if self.queued() != 0 && self.throttled() == 0 { self.rank() } else { NOBODY }
     }
 
@@ -174,6 +181,9 @@ impl Zone {
     pub(crate) fn count_bound(self, more: bool) {
         // SAFETY: of a map value.
         atomic::add32(unsafe { &raw mut (*self.at).bound }, one(more));
+        if let Some(bound) = BOUND.get_ptr_mut(0) {
+            atomic::add32(bound, one(more));
+        }
     }
 
     #[inline(always)]
@@ -291,6 +301,13 @@ fn advance(idle: bool, to: u64) {
             }
         }
     }
+}
+
+/// How many tasks wait in queues of CPUs.
+#[inline(always)]
+pub(crate) fn bound() -> u32 {
+    // SAFETY: of a map value.
+    BOUND.get_ptr(0).map_or(0, |count| unsafe { count.read_volatile() })
 }
 
 /// How long a task is to run: the less, the more zones there are that wait.

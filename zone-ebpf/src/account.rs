@@ -17,7 +17,7 @@ use aya_ebpf::{
     macros::{btf_map, btf_tracepoint},
     programs::BtfTracePointContext,
 };
-use zone_ebpf_abi::{Figures, Running, Stamp, wait_bucket};
+use zone_ebpf_abi::{Figures, HOST, Identity, Running, Stamp, wait_bucket};
 
 use crate::{
     active, figures, identity, note,
@@ -78,14 +78,14 @@ fn waited(pid: u32, now: u64) -> u64 {
 /// Charges the zone of the current task, which is `task`, with what it has taken since it was last charged.
 #[inline(always)]
 fn charge(running: &mut Running, task: Task, pid: u32, also: impl FnOnce(&mut Figures)) -> Option<()> {
-    let figures = figures::of(identity::current())?;
+    let figures = figures::of(zone(running))?;
     // SAFETY: as `figures::of` says.
     let figures = unsafe { &mut *figures };
     let exec_ns = task.exec_ns();
     if running.pid != pid {
         // The switch to it was not seen. What has been charged before is noted, or this begins to be known now.
         let charged_ns = note::of(pid, |note| note.charged.of(pid)).flatten().unwrap_or(exec_ns);
-        *running = Running { charged_ns, wait_ns: 0, pid, reserved: 0 };
+        *running = Running { charged_ns, wait_ns: 0, pid, ..*running };
     }
     if exec_ns > running.charged_ns {
         figures.usage_ns += exec_ns - running.charged_ns;
@@ -98,6 +98,26 @@ fn charge(running: &mut Running, task: Task, pid: u32, also: impl FnOnce(&mut Fi
     }
     also(figures);
     Some(())
+}
+
+/// The zone of the current task. It is looked up where it is another than the last on this CPU: a cgroup that was a zone's
+/// is no other's ever.
+#[inline(always)]
+fn zone(running: &mut Running) -> Identity {
+    let cgroup_id = identity::current_cgroup();
+    if cgroup_id == 0 {
+        return HOST;
+    }
+    if cgroup_id == running.cgroup_id {
+        return running.zone;
+    }
+    match identity::of_cgroup(cgroup_id) {
+        Some(zone) => {
+            (running.cgroup_id, running.zone) = (cgroup_id, zone);
+            zone
+        }
+        None => HOST,
+    }
 }
 
 /// Charges what is running on this CPU right now.

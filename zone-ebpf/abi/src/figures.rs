@@ -1,5 +1,7 @@
 //! What a zone takes.
 
+use crate::Identity;
+
 /// Number of buckets of [`Figures::wait_log2_us`].
 pub const WAIT_BUCKETS: usize = 26;
 
@@ -73,6 +75,10 @@ pub struct Running {
     pub pid: u32,
     /// Zero.
     pub reserved: u32,
+    /// Id of the last cgroup at the zones' depth that was charged on this CPU and was a zone's.
+    pub cgroup_id: u64,
+    /// That zone.
+    pub zone: Identity,
 }
 
 /// Index into [`Figures::wait_log2_us`]: `i` for a wait of [2^i, 2^(i+1)) microseconds; 0 also for shorter ones,

@@ -16,6 +16,42 @@ pub const MAX_CPUS: u32 = 1024;
 /// Groups whose weight and cap are known.
 pub const MAX_GROUPS: u32 = 65_536;
 
+/// Groups inside of one zone whose weights count. Tasks of others count as if they were in none.
+pub const MAX_INNER: u32 = 1024;
+
+/// Share of a task that is in no group of its zone's, in [`within`].
+pub const WHOLE: u64 = 1 << 20;
+
+/// Share of what is in a group whose parent's is `share`: `weight` is the group's own, `active` the sum of weights in it.
+///
+/// A task of its zone's own group has [`WHOLE`] of a task. One of a group has as much of that group's weight as it is of all
+/// that is ready to run there: so groups divide the zone's CPU time by their weights, however many tasks they have.
+#[inline(always)]
+pub const fn within(share: u64, weight: u32, active: u64) -> u64 {
+    let active = if active == 0 { 1 } else { active };
+    // SAFETY: it was made 1 just now; the compiler would call for a panic.
+    unsafe { core::hint::assert_unchecked(active != 0) };
+    let share = share * weight as u64 / active;
+    // Beyond these there is nothing to tell apart, and products do not overflow.
+    if share < WHOLE >> 14 {
+        WHOLE >> 14
+    } else if share > WHOLE << 12 {
+        WHOLE << 12
+    } else {
+        share
+    }
+}
+
+/// Virtual time, inside of its zone, of a task of that weight and share that had so many nanoseconds of service.
+#[inline(always)]
+pub const fn passed(ns: u64, weight: u32, share: u64) -> u64 {
+    let ns = if ns > 1 << 32 { 1 << 32 } else { ns };
+    let share = if share == 0 { WHOLE } else { share };
+    // SAFETY: as above.
+    unsafe { core::hint::assert_unchecked(share != 0) };
+    (weighted(ns, weight) << 20) / share
+}
+
 /// A zone as the scheduler knows it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,8 +112,12 @@ pub struct FssTask {
     pub bound_in: u32,
     /// 1 + slot of the zone that it runs for; 0 if it does not.
     pub runs_for: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Its weight in the group that it is counted in while it is ready to run.
+    pub weighs: u32,
+    /// Id of the group that its CPU time is shared out by, below a zone's own; 0: none is.
+    pub group: u64,
+    /// 1 while it is counted in that group.
+    pub counted: u64,
 }
 
 /// What runs on a CPU.
@@ -98,10 +138,20 @@ pub struct FssCpu {
     pub found: u32,
 }
 
-/// What the kernel says of a cgroup.
+/// What the kernel says of a cgroup with a cpu controller, and what of it is ready to run.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FssGroup {
+    /// Id of the group it is in; 0 for the root.
+    pub parent: u64,
+    /// Depth below the root.
+    pub level: u32,
+    /// Groups inside of it that are known, where it is a zone's own.
+    pub inner: u32,
+    /// Weights of what is ready to run in it: tasks, and groups that have some.
+    pub active: u64,
+    /// What its parent counts of that: its own weight, or 0 if nothing is.
+    pub counted: u64,
     /// `cpu.weight`.
     pub weight: u32,
     /// 1 under `cpu.idle`.
@@ -123,6 +173,16 @@ pub struct FssTree {
     pub winners: [u32; crate::MAX_SLOTS as usize],
 }
 
+/// What user space says of the host.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FssHost {
+    /// Shares of the host's own processes; 0: nobody said, they have [`DEFAULT_WEIGHT`].
+    pub weight: u32,
+    /// CPUs that zones have for themselves.
+    pub taken: u32,
+}
+
 /// What the scheduler said when it ended.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -142,6 +202,9 @@ pub struct FssExit {
 // SAFETY: repr(C), integers only, no padding; every bit pattern is a value.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for FssZone {}
+// SAFETY: as above.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for FssHost {}
 // SAFETY: as above.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for FssExit {}
@@ -241,6 +304,25 @@ mod tests {
         assert_eq!(weighted(4_000, 400), weighted(1_000, 100));
         assert_eq!(weighted(1_000, 0), 1_000 * VIRTUAL, "no shares are no division by zero");
         assert_eq!(later(3, u64::MAX - 3), 3, "after the wrap");
+    }
+
+    #[test]
+    fn groups_divide_by_weight_however_many_tasks_they_have() {
+        let service = |weight, tasks: u64| passed(1_000_000, 100, within(WHOLE, weight, 100 * tasks));
+        assert_eq!(service(100, 1), weighted(1_000_000, 100), "one task in a group is as one in none");
+        assert_eq!(service(100, 4), 4 * service(100, 1));
+        let apart = service(100, 2).abs_diff(3 * service(300, 2));
+        assert!(apart * 10_000 < service(100, 2), "{apart}");
+        let deep = within(within(WHOLE, 200, 400), 100, 100);
+        assert_eq!(deep, WHOLE / 2, "a group in a group that is not alone");
+    }
+
+    #[test]
+    fn no_weight_makes_a_share_that_overflows() {
+        let least = (0..8).fold(WHOLE, |share, _| within(share, 1, u64::from(u32::MAX)));
+        let most = (0..8).fold(WHOLE, |share, _| within(share, 10_000, 1));
+        assert!(passed(u64::MAX, 1, least) > passed(1, 10_000, most));
+        assert!(passed(1 << 32, 1, least) >= passed(1 << 31, 1, least));
     }
 
     #[test]

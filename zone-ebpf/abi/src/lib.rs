@@ -33,7 +33,7 @@ pub use traffic::{
 pub use zone::{HOST, Identity, Meta, Slot};
 
 /// Version of all of the below. Maps of different layouts are never opened with each other's types.
-pub const LAYOUT: u32 = 2;
+pub const LAYOUT: u32 = 3;
 
 /// Zones that can run at once, and the host in slot 0.
 pub const MAX_SLOTS: u32 = 1024;

@@ -108,13 +108,24 @@ pub mod fss {
     pub const SCHEDULER: &str = "zone_fss";
     /// Slot → [`crate::fss::FssZone`].
     pub const ZONES: &str = "fss_zones";
+    /// One [`crate::fss::FssHost`].
+    pub const HOST: &str = "fss_host";
+    /// CPU → 1 + slot of the zone that has it for itself, `u32`; 0: it is everybody's.
+    pub const OWNERS: &str = "fss_owners";
+    /// Slot → number of CPUs that it has for itself, `u32`.
+    pub const OWNED: &str = "fss_owned";
     /// One [`crate::fss::FssExit`].
     pub const ENDED: &str = "fss_ended";
     /// Maps that are pinned, for whoever wants to look at them; a timer stops with the last descriptor or pin of its map.
     /// Tasks' storage has no keys that could be listed.
-    pub const MAPS: [&str; 9] = [
+    pub const MAPS: [&str; 15] = [
         ZONES,
         ENDED,
+        HOST,
+        OWNERS,
+        OWNED,
+        "fss_come",
+        "fss_bound",
         "fss_tree",
         "fss_time",
         "fss_cpus",
@@ -122,6 +133,7 @@ pub mod fss {
         "fss_contenders",
         "fss_clock",
         "fss_throttled",
+        "fss_capped",
     ];
 
     /// Depth of a zone's cgroup, as above.
@@ -137,12 +149,14 @@ pub mod fss {
     /// 1 if the kernel has a function: constant and name.
     pub const FUNCTIONS: [(&str, &str); 1] = [("HAS_MOVE_V2", "scx_bpf_dsq_move_to_local___v2")];
     /// Byte offsets of fields: constant, type and path.
-    pub const OFFSETS: [(&str, &str, &str); 17] = [
+    pub const OFFSETS: [(&str, &str, &str); 19] = [
         ("TASK_FLAGS", "task_struct", "flags"),
         ("TASK_EXEC_NS", "task_struct", "se.sum_exec_runtime"),
         ("TASK_CPUS_ALLOWED", "task_struct", "nr_cpus_allowed"),
         ("TASK_CPUS", "task_struct", "cpus_ptr"),
         ("TASK_CGROUPS", "task_struct", "cgroups"),
+        ("TASK_GROUP", "task_struct", "sched_task_group"),
+        ("GROUP_CGROUP", "task_group", "css.cgroup"),
         ("TASK_SCX_FLAGS", "task_struct", "scx.flags"),
         ("TASK_SCX_WEIGHT", "task_struct", "scx.weight"),
         ("TASK_SCX_RUNNABLE_AT", "task_struct", "scx.runnable_at"),
@@ -164,7 +178,7 @@ pub mod fss {
         ("INIT_BURST_US", "scx_cgroup_init_args", "bw_burst_us"),
     ];
     /// Values of enumerators of the kernel's, `u64`, by their own names.
-    pub const ENUMERATORS: [&str; 8] = [
+    pub const ENUMERATORS: [&str; 9] = [
         "SCX_DSQ_LOCAL",
         "SCX_SLICE_DFL",
         "SCX_ENQ_WAKEUP",
@@ -173,6 +187,7 @@ pub mod fss {
         "SCX_KICK_IDLE",
         "SCX_KICK_PREEMPT",
         "SCX_TASK_QUEUED",
+        "SCX_DSQ_ITER_REV",
     ];
     /// Operations that not every kernel with sched_ext has.
     pub const LATER_OPERATIONS: [&str; 2] = ["cgroup_set_bandwidth", "cgroup_set_idle"];

@@ -17,8 +17,8 @@ use aya::{
 };
 use sha2::{Digest, Sha256};
 use zone_ebpf_abi::{
-    LAYOUT,
-    fss::FssExit,
+    LAYOUT, MAX_SLOTS,
+    fss::{FssExit, FssHost},
     names::{self, fss as name},
 };
 
@@ -122,10 +122,43 @@ impl Scheduler {
         pins::remove(&self.folder)
     }
 
+    /// Gives the host's own processes so many shares against those of zones, within a tenth of a second. 0 is no number of
+    /// shares: the last stays.
+    pub fn weigh_host(&self, shares: u32) -> Result<(), EbpfError> {
+        self.tell(|host| host.weight = shares)
+    }
+
+    /// Gives those zones those CPUs for themselves, and nobody else any, by slot. That nobody else may use them the cpusets see
+    /// to; here it is so that everybody has one queue for all the CPUs that he may use.
+    pub(super) fn dedicate(&self, sets: &[(u32, Vec<u32>)]) -> Result<(), EbpfError> {
+        let taken: usize = sets.iter().map(|(_, cpus)| cpus.len()).sum();
+        let mut owners: Array<MapData, u32> = self.map(name::OWNERS)?;
+        let mut owned: Array<MapData, u32> = self.map(name::OWNED)?;
+        for cpu in 0..possible_cpus()? as u32 {
+            let owner = sets.iter().find(|(_, cpus)| cpus.contains(&cpu)).map_or(0, |(slot, _)| slot + 1);
+            owners.set(cpu, owner, 0).map_err(EbpfError::map(name::OWNERS, "write it"))?;
+        }
+        for slot in 0..MAX_SLOTS {
+            let count = sets.iter().find(|(of, _)| *of == slot).map_or(0, |(_, cpus)| cpus.len());
+            owned.set(slot, count as u32, 0).map_err(EbpfError::map(name::OWNED, "write it"))?;
+        }
+        self.tell(|host| host.taken = taken as u32)
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut FssHost)) -> Result<(), EbpfError> {
+        let mut map: Array<MapData, FssHost> = self.map(name::HOST)?;
+        let mut host = map.get(&0, 0).map_err(EbpfError::map(name::HOST, "read it"))?;
+        change(&mut host);
+        map.set(0, host, 0).map_err(EbpfError::map(name::HOST, "write it"))
+    }
+
+    fn map<T: aya::Pod>(&self, name: &'static str) -> Result<Array<MapData, T>, EbpfError> {
+        open_pinned(&self.folder.join(name), name, Map::Array)
+    }
+
     /// Why it ended, if it has.
     pub fn ended(&self) -> Result<Option<Ended>, EbpfError> {
-        let map: Array<MapData, FssExit> =
-            open_pinned(&self.folder.join(name::ENDED), name::ENDED, Map::Array)?;
+        let map: Array<MapData, FssExit> = self.map(name::ENDED)?;
         let exit = map.get(&0, 0).map_err(EbpfError::map(name::ENDED, "read it"))?;
         let text = |bytes: &[u8]| {
             let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
@@ -142,7 +175,7 @@ impl Scheduler {
     /// What it keeps of a slot.
     #[cfg(test)]
     pub(super) fn zone(&self, slot: u32) -> Result<zone_ebpf_abi::fss::FssZone, EbpfError> {
-        let map: Array<MapData, _> = open_pinned(&self.folder.join(name::ZONES), name::ZONES, Map::Array)?;
+        let map: Array<MapData, _> = self.map(name::ZONES)?;
         map.get(&slot, 0).map_err(EbpfError::map(name::ZONES, "read it"))
     }
 }

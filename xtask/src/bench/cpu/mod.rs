@@ -10,6 +10,7 @@
 
 mod cases;
 mod judge;
+mod keeper;
 mod plot;
 mod report;
 mod sample;
@@ -39,7 +40,8 @@ pub(crate) struct Args {
     /// Only these cases, by letter
     #[arg(long, value_name = "LETTERS", default_value = "ABCDEFGS")]
     cases: String,
-    /// What keeps shares: a column for each
+    /// What keeps shares, a column for each: a backend of zoned's, the kernel alone in the mode `concur` or `smp` of its
+    /// groups, or `flatcg`, which is scx_flatcg of the kernel's source
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "shares,deficit")]
     backends: Vec<String>,
     /// Also write one JSON object a line

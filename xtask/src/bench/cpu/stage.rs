@@ -2,6 +2,7 @@
 
 use super::{
     cases::{Case, Work},
+    keeper::{self, Beside},
     sample::Meter,
 };
 use crate::{
@@ -16,18 +17,21 @@ use std::{
 };
 
 pub(crate) struct Stage {
+    /// Goes before the daemon, which puts the kernel's mode back as it was.
+    beside: Option<Beside>,
     daemon: Daemon,
-    backend: String,
+    column: String,
     groups: Vec<PathBuf>,
     cpus: Cpus,
 }
 
 impl Stage {
-    /// Boots so many zones, by the first of these backends. Every one must work here.
+    /// Boots so many zones, by the first of these. Every one must work here.
     pub(crate) fn new(binaries: &Path, backends: &[String], zones: usize) -> Result<Self> {
-        let backend = backends.first().context("--backends: none")?.clone();
-        let daemon = Daemon::start_with(binaries, "bench", options(&backend))?;
-        let mut stage = Self { daemon, backend, groups: Vec::new(), cpus: online()? };
+        let column = backends.first().context("--backends: none")?.clone();
+        let daemon = Daemon::start_with(binaries, "bench", options(&column))?;
+        let beside = Some(Beside::new(&column)?);
+        let mut stage = Self { daemon, column, beside, groups: Vec::new(), cpus: online()? };
         for number in 0..zones {
             boot(&stage.daemon, binaries, &name(number))?;
             stage.groups.push(group(&stage.daemon, &name(number))?);
@@ -38,13 +42,16 @@ impl Stage {
         Ok(stage)
     }
 
-    /// Has shares kept by a backend: by another daemon, which finds the zones as they are.
-    pub(crate) fn keep_by(&mut self, backend: &str) -> Result<()> {
-        if self.backend != backend {
+    /// Has shares kept by another: by another daemon, which finds the zones as they are.
+    pub(crate) fn keep_by(&mut self, column: &str) -> Result<()> {
+        if self.column != column {
+            self.beside = None;
             self.daemon.kill_zoned()?;
-            self.daemon.restart_with(options(backend))?;
-            self.backend = backend.to_owned();
+            self.daemon.restart_with(options(column))?;
+            self.beside = Some(Beside::new(column)?);
+            self.column = column.to_owned();
         }
+        let backend = keeper::backend(column);
         let answer = self.daemon.json(&["stat", &name(0)])?;
         let by = answer["stats"][0]["entitlement"]["kept_by"].as_str().unwrap_or("nothing");
         ensure!(
@@ -85,8 +92,8 @@ impl Stage {
     }
 }
 
-fn options(backend: &str) -> Vec<String> {
-    vec!["--cpu-backend".into(), backend.into()]
+fn options(column: &str) -> Vec<String> {
+    vec!["--cpu-backend".into(), keeper::backend(column).into()]
 }
 
 fn name(number: usize) -> String {

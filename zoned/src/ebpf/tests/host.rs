@@ -111,6 +111,22 @@ impl Zone {
         fs::write(self.cgroup.join(file), value).unwrap();
     }
 
+    /// A group below the zone's with a weight of its own, made if it is not there.
+    pub(super) fn inner(&self, path: &str, weight: u32) {
+        let mut group = self.cgroup.clone();
+        for name in path.split('/') {
+            fs::write(group.join("cgroup.subtree_control"), "+cpu").unwrap();
+            group.push(name);
+            fs::create_dir_all(&group).unwrap();
+        }
+        fs::write(group.join("cpu.weight"), weight.to_string()).unwrap();
+    }
+
+    /// CPU time of a group below the zone's, by the kernel's own accounting, nanoseconds.
+    pub(super) fn usage_of(&self, path: &str) -> u64 {
+        usage(&self.cgroup.join(path))
+    }
+
     /// Takes this whole process into the zone.
     pub(super) fn enter(&self) {
         fs::write(self.cgroup.join("cgroup.procs"), "0").unwrap();
@@ -133,11 +149,7 @@ impl Zone {
     pub(super) fn kernel_usage_ns(&self) -> u64 {
         match &self.cpuacct {
             Some(group) => fs::read_to_string(group.join("cpuacct.usage")).unwrap().trim().parse().unwrap(),
-            None => {
-                let stat = fs::read_to_string(self.cgroup.join("cpu.stat")).unwrap();
-                let usage = stat.lines().find_map(|line| line.strip_prefix("usage_usec ")).unwrap();
-                usage.parse::<u64>().unwrap() * 1000
-            }
+            None => usage(&self.cgroup),
         }
     }
 
@@ -145,6 +157,13 @@ impl Zone {
     pub(super) fn figures(&self, kernel: &mut Kernel) -> ebpf::Figures {
         kernel.figures().unwrap().into_iter().find(|f| f.zone == Some(self.uuid)).unwrap()
     }
+}
+
+/// CPU time of a group of version 2, nanoseconds.
+fn usage(group: &Path) -> u64 {
+    let stat = fs::read_to_string(group.join("cpu.stat")).unwrap();
+    let usage = stat.lines().find_map(|line| line.strip_prefix("usage_usec ")).unwrap();
+    usage.parse::<u64>().unwrap() * 1000
 }
 
 /// Whether the condition came true in time.

@@ -1,0 +1,81 @@
+//! What user space says of the host, which no cgroup does: its own weight against the zones, and whose CPUs are whose.
+
+use aya_ebpf::{btf_maps::Array, macros::btf_map};
+use zone_ebpf_abi::{
+    MAX_SLOTS,
+    fss::{FssHost, MAX_CPUS},
+};
+
+use crate::{
+    atomic,
+    kernel::{self, Task},
+    tree::Tree,
+    zone::Zone,
+};
+
+#[btf_map(name = "fss_host")]
+static HOST: Array<FssHost, 1> = Array::new();
+
+/// How many more CPUs are online than when this was loaded.
+#[btf_map(name = "fss_come")]
+static COME: Array<u32, 1> = Array::new();
+
+/// CPU → 1 + slot of the zone that has it for itself; 0: everybody's.
+#[btf_map(name = "fss_owners")]
+static OWNERS: Array<u32, { MAX_CPUS as usize }> = Array::new();
+
+/// Slot → how many CPUs it has for itself; 0: it shares.
+#[btf_map(name = "fss_owned")]
+static OWNED: Array<u32, { MAX_SLOTS as usize }> = Array::new();
+
+/// 1 + slot of the zone that has a CPU for itself; 0: it is everybody's.
+#[inline(always)]
+pub(crate) fn owner(cpu: u32) -> u32 {
+    // SAFETY: of a map value, likewise below.
+    OWNERS.get_ptr(cpu).map_or(0, |owner| unsafe { owner.read_volatile() })
+}
+
+/// How many CPUs a zone has for itself; 0: it shares.
+#[inline(always)]
+pub(crate) fn owned(slot: u32) -> u32 {
+    // SAFETY: as above.
+    OWNED.get_ptr(slot).map_or(0, |owned| unsafe { owned.read_volatile() })
+}
+
+/// Whether a task may use only some of the CPUs that its zone's others may.
+#[inline(always)]
+pub(crate) fn is_bound(task: Task, zone: Zone) -> bool {
+    let own = owned(zone.slot);
+    task.may_use() < if own == 0 { shared() } else { own }
+}
+
+/// How many CPUs are everybody's.
+#[inline(always)]
+fn shared() -> u32 {
+    // SAFETY: as above.
+    let taken = HOST.get_ptr(0).map_or(0, |host| unsafe { (&raw const (*host).taken).read_volatile() });
+    // SAFETY: as above.
+    let come = COME.get_ptr(0).map_or(0, |come| unsafe { come.read_volatile() });
+    kernel::cpus_online().wrapping_add(come).wrapping_sub(taken)
+}
+
+/// A CPU has come, or goes.
+#[inline(always)]
+pub(crate) fn count_cpu(more: bool) {
+    if let Some(come) = COME.get_ptr_mut(0) {
+        atomic::add32(come, if more { 1 } else { 1_u32.wrapping_neg() });
+    }
+}
+
+/// Gives the host the weight that user space wrote, where it is another.
+#[inline(always)]
+pub(crate) fn weigh() -> Option<()> {
+    // SAFETY: as above.
+    let weight = unsafe { (&raw const (*HOST.get_ptr(0)?).weight).read_volatile() };
+    let host = Zone::of_slot(zone_ebpf_abi::HOST.slot)?;
+    if weight != 0 && host.weight() != weight {
+        host.set_weight(weight);
+        host.refresh(Tree::get()?);
+    }
+    Some(())
+}

@@ -1,0 +1,125 @@
+//! Shares inside of a zone, and of the host: groups below it divide its CPU time by their weights.
+//!
+//! What is ready to run in a group is counted, as a weight, and its parent counts the group's own weight while there is some.
+//! A task's virtual time passes the faster, the smaller its part of that is, all the way up to its zone's own group. So one
+//! queue a zone is enough, however many groups there are and however deep.
+
+use zone_ebpf_abi::{
+    HOST,
+    fss::{FssGroup, FssTask, WHOLE, passed, within},
+};
+
+use crate::{
+    atomic, group,
+    kernel::{Task, zone_level},
+    zone::identify,
+};
+
+/// How many groups deep weights count, from a task's own upwards.
+const DEPTH: u32 = 8;
+/// How often a count is put right that others change at the same time. They do it as well.
+const ATTEMPTS: u32 = 3;
+
+/// Whether that is where shares are divided from: a zone's own group, or the root.
+#[inline(always)]
+fn is_top(id: u64, level: u32) -> bool {
+    level == 0 || level == zone_level() && identify(id) != HOST
+}
+
+/// A task is ready to run.
+#[inline(always)]
+pub(crate) fn join(task: Task, kept: &mut FssTask) -> Option<()> {
+    leave(kept);
+    let id = task.group();
+    let group = group::at(id)?;
+    // SAFETY: of a map value.
+    if is_top(id, unsafe { (*group).level }) {
+        kept.group = 0;
+        return None;
+    }
+    (kept.group, kept.weighs, kept.counted) = (id, task.weight(), 1);
+    // SAFETY: as above.
+    unsafe { atomic::add(&raw mut (*group).active, u64::from(kept.weighs)) };
+    tell_parents(group);
+    Some(())
+}
+
+/// It is no more.
+#[inline(always)]
+pub(crate) fn leave(kept: &mut FssTask) {
+    if kept.counted == 0 {
+        return;
+    }
+    kept.counted = 0;
+    if let Some(group) = group::at(kept.group) {
+        // SAFETY: of a map value.
+        unsafe { atomic::add(&raw mut (*group).active, u64::from(kept.weighs).wrapping_neg()) };
+        tell_parents(group);
+    }
+}
+
+/// Has those above a group count it as it is now.
+#[inline(always)]
+pub(crate) fn tell_parents(from: *mut FssGroup) -> Option<()> {
+    let (mut group, mut depth) = (from, 0);
+    while depth < DEPTH {
+        // SAFETY: of a map value, likewise below.
+        let above = unsafe { (*group).parent };
+        let parent = group::at(above)?;
+        if !tell(group, parent) || is_top(above, unsafe { (*parent).level }) {
+            return None;
+        }
+        (group, depth) = (parent, depth + 1);
+    }
+    None
+}
+
+/// The same of one. Whether its parent has something to run now and had not, or the other way around.
+#[inline(always)]
+fn tell(group: *mut FssGroup, parent: *mut FssGroup) -> bool {
+    let (mut turned, mut attempt) = (false, 0);
+    while attempt < ATTEMPTS {
+        // SAFETY: of map values. Who writes last has seen what there is: after each change it is looked at once more.
+        unsafe {
+            let active = (&raw const (*group).active).read_volatile();
+            let counts = if active == 0 { 0 } else { weight(&*group) };
+            let more = counts.wrapping_sub(atomic::swap(&raw mut (*group).counted, counts));
+            if more == 0 {
+                break;
+            }
+            let before = atomic::add(&raw mut (*parent).active, more);
+            turned |= before == 0 || before.wrapping_add(more) == 0;
+        }
+        attempt += 1;
+    }
+    turned
+}
+
+/// What a group weighs against others: an idle one next to nothing.
+#[inline(always)]
+fn weight(group: &FssGroup) -> u64 {
+    u64::from(group::effective(group).max(1))
+}
+
+/// A task had so much service: its virtual time passes.
+#[inline(always)]
+pub(crate) fn pass(task: Task, kept: &mut FssTask, ns: u64) {
+    kept.virtual_ns = kept.virtual_ns.wrapping_add(passed(ns, task.weight(), share(kept.group)));
+}
+
+/// What a task of that group is of one that is in no group of its zone's.
+#[inline(always)]
+fn share(id: u64) -> u64 {
+    let (mut share, mut id, mut depth) = (WHOLE, id, 0);
+    while id != 0 && depth < DEPTH {
+        let Some(group) = group::at(id) else { break };
+        // SAFETY: of a map value.
+        let group = unsafe { &*group };
+        if is_top(id, group.level) {
+            break;
+        }
+        share = within(share, weight(group) as u32, group.active);
+        (id, depth) = (group.parent, depth + 1);
+    }
+    share
+}
