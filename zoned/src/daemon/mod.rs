@@ -151,7 +151,7 @@ fn prepare(options: &Options, tree: Tree) -> Result<Host, StartError> {
         disks: disks(&options.state_dir),
         store,
         metering: metering(&tree, options)?,
-        cpu: cpu::Keeper::new(options.cpu_backend.clone()),
+        cpu: cpu::Keeper::new(options.cpu_backend.clone(), &options.state_dir),
         tree,
         images,
         brands,

