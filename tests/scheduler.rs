@@ -208,3 +208,76 @@ fn what_the_kernel_takes_away_is_loaded_again_once_and_then_left_alone() {
     ctx.ok(&["halt", "a"]);
     let _ = load.wait();
 }
+
+/// A busy process of the host's on CPU 0; ended when dropped.
+struct Host(Child);
+
+impl Host {
+    fn busy() -> Self {
+        let mut command = std::process::Command::new("taskset");
+        Self(
+            command
+                .args(["-c", "0", "sh", "-c", "while :; do :; done"])
+                .stdin(Stdio::null())
+                .spawn()
+                .unwrap(),
+        )
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The host's part of what it and the zone `a` have comes to this within three percent, in one window of three. All that the
+/// host's processes do counts for it.
+#[track_caller]
+fn host_has(ctx: &TestCtx, part: f64, what: &str) {
+    let near = |_| {
+        let shares = parts(ctx, ["global", "a"], Duration::from_secs(6));
+        println!("{what}: {shares:.4?}");
+        (shares[0] - part).abs() < 0.03
+    };
+    assert!((0..3).any(near), "{what}");
+}
+
+#[test]
+fn the_hosts_own_processes_have_the_shares_they_were_given() {
+    let Some((mut ctx, _one)) = scene() else { return };
+    ctx.boot("zone: a\ncpu: { shares: 100, cpus: 0 }");
+    let said = ctx.ok(&["set", "global", "cpu.shares=300"]);
+    assert!(said.contains("global: cpu.shares is 300, kept by fss"), "{said}");
+    let global = stat(&ctx, "global")["entitlement"].clone();
+    assert_eq!(
+        (&global["shares"], &global["kept_by"], &global["share_percent"]),
+        (&300.into(), &"fss".into(), &75.0.into())
+    );
+    let shifts = ctx.json(&["whatif", "a", "cpu.shares=900"])["shifts"].clone();
+    let names: Vec<_> = shifts.as_array().unwrap().iter().map(|shift| shift["zone"].clone()).collect();
+    assert_eq!(names, ["global", "a"], "{shifts}");
+    assert_eq!(
+        (&shifts[0]["before"]["share_percent"], &shifts[0]["after"]["share_percent"]),
+        (&75.0.into(), &25.0.into())
+    );
+    let shifts = ctx.json(&["whatif", "global", "cpu.shares=100"])["shifts"].clone();
+    assert_eq!(shifts[1]["after"]["share_percent"], 50.0, "{shifts}");
+    let (mut zone, _host) = (busy(&ctx, "a", 2), Host::busy());
+    host_has(&ctx, 0.75, "300 of the host's, 100 of the zone's");
+    ctx.ok(&["set", "global", "cpu.shares=100"]);
+    sleep(Duration::from_secs(1));
+    host_has(&ctx, 0.5, "100 each");
+    ctx.ok(&["set", "global", "cpu.shares=300"]);
+    ctx.kill_daemon();
+    ctx.start_daemon();
+    wait::until("it is taken over", || doctor(&ctx).0 == "fss");
+    host_has(&ctx, 0.75, "taken over by another zoned");
+    eject();
+    wait::until("it is loaded again", || lost(&ctx).len() == 1 && loaded() == "zone_fss");
+    host_has(&ctx, 0.75, "loaded again");
+    ctx.ok(&["halt", "a"]);
+    let _ = zone.wait();
+    ctx.finish();
+}

@@ -100,6 +100,10 @@ fn the_command_line_refuses_them_before_it_asks() {
     let ctx = TestCtx::new();
     for name in bad_names().iter().filter(|name| !name.contains('\0')) {
         for args in [&["boot", "--"][..], &["info", "--"], &["export", "--"], &["create", "--"]] {
+            if name == "global" && args[0] == "info" {
+                // The host's own processes, of which there is something to tell.
+                continue;
+            }
             let mut args = args.to_vec();
             args.push(name);
             let said = ctx.zonectl(&args).fails(2, "zonectl: ");

@@ -102,7 +102,7 @@ fn doctor_says_what_keeps_shares_and_why_nothing_better() {
     let mut ctx = TestCtx::with(None, &["--cpu-backend", "shares"]);
     let said = backend(&ctx);
     assert!(
-        said.starts_with("shares; ") && said.contains("not deficit: not permitted by --cpu-backend"),
+        said.starts_with("shares; ") && said.contains("not deficit: not permitted by cpu-backend"),
         "{said}"
     );
     ctx.stop_daemon();

@@ -67,7 +67,9 @@ impl TestCtx {
         }
         command.args(["--cgroup-name", &self.cgroup, "--log", "debug"]).args(&self.options);
         // A kernel has one scheduler, and tests have their daemons side by side: who wants it asks for it.
-        if !self.options.iter().any(|option| option == "--cpu-backend") {
+        let told = self.dir.join("etc/zoned.yaml");
+        let told = if told.is_file() { fs::read_to_string(told).unwrap_or_default() } else { String::new() };
+        if !self.options.iter().any(|option| option == "--cpu-backend") && !told.contains("cpu-backend:") {
             command.args(["--cpu-backend", "deficit,shares"]);
         }
         if let Some(cache) = std::env::var_os("ZONES_CACHE") {

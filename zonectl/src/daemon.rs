@@ -6,6 +6,7 @@ use anyhow::Result;
 use zoned_api::{
     API_VERSION, Method, Reply, State, ZoneInfo,
     client::{Client, ClientError},
+    report::GlobalInfo,
 };
 
 use crate::output::{failure::hinted, progress::Progress};
@@ -44,6 +45,14 @@ pub(crate) async fn zones(client: &mut Client) -> Result<Vec<ZoneInfo>> {
 pub(crate) async fn info(client: &mut Client, zone: &str) -> Result<ZoneInfo> {
     match client.call(Method::Info { zone: zone.to_owned() }).await? {
         Reply::Zones { mut zones } if zones.len() == 1 => Ok(zones.remove(0)),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// The host's own processes.
+pub(crate) async fn global(client: &mut Client) -> Result<GlobalInfo> {
+    match client.call(Method::Global {}).await? {
+        Reply::Global { global } => Ok(global),
         other => Err(unexpected(&other)),
     }
 }

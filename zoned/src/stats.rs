@@ -7,11 +7,12 @@ use std::{collections::HashMap, sync::Arc};
 use uuid::Uuid;
 use zoned_api::{
     ApiError, State, ZoneStat,
+    config::{Cpu, GLOBAL},
     stat::{DiskStat, Entitlement, IoStat, MemoryStat, WAIT_BUCKETS},
 };
 
 use crate::{
-    cpu::entitlements,
+    cpu::{Flow, entitlements},
     host::Host,
     metering::Metered,
     zone::{status::Status, zones::Zones},
@@ -27,7 +28,8 @@ pub fn collect(zones: &Zones, of: Option<Uuid>) -> Result<Vec<ZoneStat>, ApiErro
     let mut stats = Vec::new();
     if of.is_none() {
         let Metered { cpu, processes, .. } = figures.remove(&None).unwrap_or_default();
-        stats.push(ZoneStat { cpu, processes, ..blank("global".into(), at_ns) });
+        let entitlement = entitled.remove(&None);
+        stats.push(ZoneStat { cpu, processes, entitlement, ..blank(GLOBAL.into(), at_ns) });
     }
     for zone in all.iter().filter(|z| of.is_none_or(|uuid| z.uuid() == uuid)) {
         // A zone that does not run has taken nothing since it was booted: it was not.
@@ -37,7 +39,7 @@ pub fn collect(zones: &Zones, of: Option<Uuid>) -> Result<Vec<ZoneStat>, ApiErro
         };
         let linked = zone.config.has_links() || zone.config.is_on_host_network();
         let net = (linked && zone.run.is_some()).then_some(net);
-        let entitlement = entitled.remove(&zone.uuid());
+        let entitlement = entitled.remove(&Some(zone.uuid()));
         stats.push(of_zone(
             host,
             zone,
@@ -47,14 +49,22 @@ pub fn collect(zones: &Zones, of: Option<Uuid>) -> Result<Vec<ZoneStat>, ApiErro
     Ok(stats)
 }
 
-/// What each zone that runs is entitled to.
-fn entitled(host: &Host, all: &[Arc<Status>]) -> HashMap<Uuid, Entitlement> {
-    let running: Vec<_> = all.iter().filter(|zone| zone.state == State::Running).collect();
-    let configs: Vec<_> = running.iter().map(|zone| &*zone.config).collect();
-    let entitled = entitlements(&configs, &host.tree.cpus());
+/// What each zone that runs is entitled to, and `global`, which has no UUID, where its shares are kept.
+pub fn entitled(host: &Host, all: &[Arc<Status>]) -> HashMap<Option<Uuid>, Entitlement> {
+    let global = host.cpu.global_cpu();
+    let flows = flows(&global, all);
+    let running = all.iter().filter(|zone| zone.state == State::Running);
+    let whose = global.iter().map(|_| None).chain(running.map(|zone| Some(zone.uuid())));
     let kept_by = host.cpu.in_force().map(|backend| backend.to_string());
-    let entitled = entitled.into_iter().map(|e| Entitlement { kept_by: kept_by.clone(), ..e });
-    running.iter().map(|zone| zone.uuid()).zip(entitled).collect()
+    let entitled = entitlements(&flows, &host.tree.cpus()).into_iter();
+    whose.zip(entitled.map(|e| Entitlement { kept_by: kept_by.clone(), ..e })).collect()
+}
+
+/// Who has a part of the CPUs: `global` where its shares are kept, and the zones that run.
+pub fn flows<'a>(global: &'a Option<Cpu>, all: &'a [Arc<Status>]) -> Vec<Flow<'a>> {
+    let running = all.iter().filter(|zone| zone.state == State::Running);
+    let zones = running.map(|zone| Flow { name: zone.config.zone.as_str(), cpu: &zone.config.cpu });
+    global.iter().map(|cpu| Flow { name: GLOBAL, cpu }).chain(zones).collect()
 }
 
 fn blank(zone: String, at_ns: u64) -> ZoneStat {

@@ -3,8 +3,8 @@
 use anyhow::Result;
 use zoned_api::{
     ZoneInfo,
-    config::NetMode,
-    report::{Exit, Interface, LimitUse},
+    config::{GLOBAL, NetMode},
+    report::{Exit, GlobalInfo, Interface, LimitUse},
 };
 
 use super::{App, list};
@@ -17,8 +17,8 @@ use crate::{
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example: zonectl info web --json | jq .state")]
 pub(crate) struct Args {
-    /// Name or UUID of the zone
-    #[arg(value_name = "ZONE", value_parser = cli::zone)]
+    /// Name or UUID of the zone, or `global`, the host's own processes
+    #[arg(value_name = "ZONE", value_parser = cli::zone_or_global)]
     zone: String,
     /// One JSON document
     #[arg(long)]
@@ -27,6 +27,15 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(app: &App, args: Args) -> Result<u8> {
     let mut client = app.connect().await?;
+    if args.zone == GLOBAL {
+        let info = daemon::global(&mut client).await?;
+        if args.json {
+            app.out.json(&info)?;
+        } else {
+            app.out.data(&of_global(&info))?;
+        }
+        return Ok(0);
+    }
     let info = daemon::info(&mut client, &args.zone).await?;
     if args.json {
         app.out.json(&info)?;
@@ -69,6 +78,19 @@ fn describe(info: &ZoneInfo, now_ms: u64) -> Result<String> {
         text.push_str(&format!("  {}\n", escape::line(line)));
     }
     Ok(text)
+}
+
+/// The host has neither state nor configuration.
+fn of_global(info: &GlobalInfo) -> String {
+    let entitled = info.entitlement.as_ref().and_then(|e| Some((e.cpus?, e.share_percent)));
+    let entitled = entitled.map(|(cpus, percent)| {
+        format!(
+            "{:<11}{cpus:.3} CPUs if all want all they may have: {percent:.1} % of the shares\n",
+            "entitled"
+        )
+    });
+    let head = format!("{:<11}{GLOBAL}, all that is in no zone\n", "zone");
+    [head, entitled.unwrap_or_default(), limits(&info.limits)].concat()
 }
 
 /// A line for each limit that is in force, with what is used of it and what came of it.
@@ -137,7 +159,7 @@ fn exit(exit: &Exit) -> String {
 
 #[cfg(test)]
 mod tests {
-    use zoned_api::State;
+    use zoned_api::{State, stat::Entitlement};
 
     use super::*;
 
@@ -164,6 +186,22 @@ mod tests {
              io.write      20M  19.0M a second, seconds at it: 7\n"
         );
         assert_eq!(limits(&[]), "");
+    }
+
+    #[test]
+    fn the_host_has_shares_and_what_keeps_them() {
+        let note = Some("kept by fss".into());
+        let limit = LimitUse { key: "cpu.shares".into(), limit: "300".into(), used: None, hits: None, note };
+        let mut info = GlobalInfo { limits: vec![limit], entitlement: None };
+        let limits = "limits     cpu.shares  300  kept by fss\n";
+        assert_eq!(of_global(&info), format!("zone       global, all that is in no zone\n{limits}"));
+        info.entitlement =
+            Some(Entitlement { cpus: Some(1.5), share_percent: 75.0, ..Entitlement::default() });
+        let entitled = "entitled   1.500 CPUs if all want all they may have: 75.0 % of the shares\n";
+        assert_eq!(
+            of_global(&info),
+            format!("zone       global, all that is in no zone\n{entitled}{limits}")
+        );
     }
 
     #[test]

@@ -24,7 +24,7 @@ use crate::{
                         times or until interrupted. CPU is measured by eBPF; CGROUP is the kernel's own figure beside it. \
                         WAIT is how many tasks waited for a CPU on average; P50 and P99 are how long half and 99 of 100 waits \
                         were at most, to the next power of two. With --json and an INTERVAL each report is one line. \
-                        SHARE is its part of the shares of all zones that run, ENTITLED how many CPUs it gets when all of them \
+                        SHARE is its part of the shares of all zones that run, and of global where fss keeps shares, ENTITLED how many CPUs it gets when all of them \
                         want all they may have, CAP the most it may take of all CPUs; MEM is memory in use with the page cache, OOM how many processes were killed for want of it; DISK and INODES \
                         are used of root.quota and root.inodes, for zones that have a quota. \
                         On a narrow terminal columns are left out: ENTITLED, INODES, WRITTEN and READ first, then EXECS, FORKS, \

@@ -14,12 +14,13 @@ use crate::{
 #[command(
     after_help = "Nothing is changed; what `zonectl set` would refuse is refused. CPUS is what a zone gets when all zones that \
                         run want all they may have: its part by shares, less what its cap and its CPUs forbid, and with what \
-                        the others cannot use. A zone that does not run is shown as if it was booted.\n\n\
+                        the others cannot use. A zone that does not run is shown as if it was booted. Where its shares are kept \
+                        (fss), `global`, the host's own processes, is one more.\n\n\
                         Examples:\n  zonectl whatif web cpu.shares=300\n  zonectl whatif web cpu.cap=0.5 cpu.cpus=0 --json"
 )]
 pub(crate) struct Args {
-    /// Name or UUID of the zone
-    #[arg(value_name = "ZONE", value_parser = cli::zone)]
+    /// Name or UUID of the zone, or `global`
+    #[arg(value_name = "ZONE", value_parser = cli::zone_or_global)]
     zone: String,
     /// What to what: cpu.shares, cpu.cap or cpu.cpus; an empty value takes the key away
     #[arg(value_name = "KEY=VALUE", value_parser = cli::key_value, required = true)]
@@ -92,7 +93,7 @@ mod tests {
             cpus: Some(cpus),
             ..Entitlement::default()
         };
-        let shift = |zone: &str, before, after| Shift { zone: zone.parse().unwrap(), before, after };
+        let shift = |zone: &str, before, after| Shift { zone: zone.into(), before, after };
         let shifts = [
             shift("db", Some(of(100, 50.0, 1.0)), of(100, 25.0, 0.5)),
             shift("new", None, of(300, 75.0, 1.5)),

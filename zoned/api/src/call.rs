@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     event::Event,
-    report::{Finding, Leftover, Shift, ZoneInfo},
+    report::{Finding, GlobalInfo, Leftover, Shift, ZoneInfo},
     session::ExecSpec,
     stat::ZoneStat,
     state::{State, Verb},
@@ -40,6 +40,9 @@ pub enum Method {
         /// Which.
         zone: String,
     },
+    /// The host's own processes. Replies [`Reply::Global`].
+    #[serde(rename = "io.zoned.Manager.Global")]
+    Global {},
     /// The configuration as YAML text, as it was written. Replies [`Reply::Text`].
     #[serde(rename = "io.zoned.Manager.Export")]
     Export {
@@ -72,7 +75,7 @@ pub enum Method {
     /// Change single keys: dotted path to YAML value; an empty value takes the key away. Replies [`Reply::Done`].
     #[serde(rename = "io.zoned.Manager.Set")]
     Set {
-        /// Which.
+        /// Which, or `global`: of that `cpu.shares` alone.
         zone: String,
         /// What to what.
         values: BTreeMap<String, String>,
@@ -81,7 +84,7 @@ pub enum Method {
     /// is changed. Replies [`Reply::Shifts`].
     #[serde(rename = "io.zoned.Manager.WhatIf")]
     WhatIf {
-        /// Which.
+        /// Which, or `global`, where its shares are kept.
         zone: String,
         /// What to what.
         values: BTreeMap<String, String>,
@@ -225,6 +228,11 @@ pub enum Reply {
         /// The zones.
         zones: Vec<ZoneInfo>,
     },
+    /// See [`Method::Global`].
+    Global {
+        /// What is known of it.
+        global: GlobalInfo,
+    },
     /// See [`Method::Verify`]. (Before the text alone, which as an untagged variant it would match.)
     Checked {
         /// The configuration with defaults filled in.
@@ -266,7 +274,7 @@ pub enum Reply {
     },
     /// See [`Method::WhatIf`].
     Shifts {
-        /// Each zone, by name.
+        /// `global`, where its shares are kept, then each zone by name.
         shifts: Vec<Shift>,
     },
     /// See [`Method::Doctor`].

@@ -58,7 +58,7 @@ pub enum EventKind {
     },
     /// A zone was created, its configuration changed, or it was deleted.
     Configured {
-        /// `created`, `changed` or `deleted`.
+        /// `created`, `changed` or `deleted`; `of global changed` with what to what.
         what: String,
     },
     /// Processes of the zone were killed for want of memory.

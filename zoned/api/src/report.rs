@@ -81,11 +81,21 @@ pub struct LimitUse {
     pub note: Option<String>,
 }
 
-/// What a change does to what a zone is entitled to.
+/// What is known of `global`, the host's own processes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GlobalInfo {
+    /// What was set of it, with what keeps that here, or why nothing does.
+    pub limits: Vec<LimitUse>,
+    /// What it may take of the CPUs; none where nothing keeps its shares.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entitlement: Option<Entitlement>,
+}
+
+/// What a change does to what a zone, or `global`, is entitled to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Shift {
-    /// The zone.
-    pub zone: ZoneName,
+    /// The zone, or `global`.
+    pub zone: String,
     /// Before the change; none if it does not run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Entitlement>,

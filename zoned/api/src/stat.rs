@@ -36,7 +36,7 @@ pub struct ZoneStat {
     /// does not run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk: Option<DiskStat>,
-    /// What it may take of the CPUs; none for `global` and for a zone that does not run.
+    /// What it may take of the CPUs; none for a zone that does not run, and for `global` where nothing keeps its shares.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entitlement: Option<Entitlement>,
 }
@@ -109,12 +109,13 @@ pub struct DiskStat {
     pub limit_inodes: u64,
 }
 
-/// What a zone may take of the CPUs.
+/// What a zone, or `global`, may take of the CPUs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Entitlement {
     /// Its shares.
     pub shares: u64,
-    /// Its part of the shares of all zones that run, 0 to 100: what it gets when all of them are busy.
+    /// Its part of the shares of all zones that run, and of `global` where its shares are kept, 0 to 100: what it gets when
+    /// all of them are busy.
     pub share_percent: f64,
     /// What it gets when all of them want all they may have, in CPUs: its part, without what others cannot use for their
     /// caps and CPUs, and with what they leave.

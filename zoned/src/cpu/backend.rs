@@ -72,8 +72,8 @@ pub(super) fn choose(permitted: &[Backend], mut start: impl FnMut(Backend) -> Re
     let reason = |backend: Backend| {
         let why = match failed.iter().find(|(failed, _)| *failed == backend) {
             Some((_, why)) => why.clone(),
-            None if permitted.contains(&backend) => "named later in --cpu-backend".into(),
-            None => "not permitted by --cpu-backend".into(),
+            None if permitted.contains(&backend) => "named later by cpu-backend".into(),
+            None => "not permitted by cpu-backend".into(),
         };
         (backend, why)
     };
@@ -101,8 +101,7 @@ mod tests {
         assert_eq!(choose(&all, without(&[])).to_string(), "fss");
         assert_eq!(choose(&all, without(&[Backend::Fss])).to_string(), "deficit; not fss: no fss");
         let named = [Backend::Shares, Backend::Deficit];
-        let why =
-            "shares; not fss: not permitted by --cpu-backend; not deficit: named later in --cpu-backend";
+        let why = "shares; not fss: not permitted by cpu-backend; not deficit: named later by cpu-backend";
         assert_eq!(choose(&named, without(&[])).to_string(), why);
     }
 

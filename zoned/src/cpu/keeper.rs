@@ -1,11 +1,17 @@
 //! What keeps shares on this host, while the daemon lives: chosen when it starts, and again if the kernel takes its scheduler
 //! away.
 
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::{
+    path::Path,
+    sync::{Mutex, MutexGuard, PoisonError, RwLock},
+};
 
-use zoned_api::EventKind;
+use zoned_api::{EventKind, config::Cpu};
 
-use super::backend::{Backend, Choice, choose};
+use super::{
+    backend::{Backend, Choice, choose},
+    global::{Global, GlobalError},
+};
 use crate::{
     ebpf::fss::{Present, Scheduler, present},
     fault::whole,
@@ -18,6 +24,8 @@ pub struct Keeper {
     permitted: Vec<Backend>,
     choice: RwLock<Choice>,
     scheduler: Mutex<Loaded>,
+    /// Locked before `scheduler`, where both are.
+    global: Global,
 }
 
 /// The scheduler of this daemon's, if it has one.
@@ -29,9 +37,39 @@ struct Loaded {
 }
 
 impl Keeper {
-    /// Of those backends, best first. None is in force until [`Keeper::begin`].
-    pub fn new(permitted: Vec<Backend>) -> Self {
-        Keeper { permitted, choice: RwLock::default(), scheduler: Mutex::default() }
+    /// Of those backends, best first, with the shares of `global` that are kept in a state folder. None is in force until
+    /// [`Keeper::begin`].
+    pub fn new(permitted: Vec<Backend>, state_dir: &Path) -> Self {
+        Keeper {
+            permitted,
+            choice: RwLock::default(),
+            scheduler: Mutex::default(),
+            global: Global::open(state_dir),
+        }
+    }
+
+    /// Shares that were asked for `global`, whether they are kept here or not.
+    pub fn global_shares(&self) -> u32 {
+        self.global.shares()
+    }
+
+    /// Why what was asked for `global` is not known.
+    pub fn global_fault(&self) -> Option<String> {
+        self.global.fault()
+    }
+
+    /// `global` as one who has a part of the CPUs beside the zones; none where its shares are not kept.
+    pub fn global_cpu(&self) -> Option<Cpu> {
+        let shares = Some(u64::from(self.global.shares()));
+        (self.in_force() == Some(Backend::Fss)).then(|| Cpu { shares, ..Cpu::default() })
+    }
+
+    /// Gives `global` shares (1 to 10000), at once where they are kept, and for the daemons to come.
+    pub fn give_global(&self, shares: u32) -> Result<(), GlobalError> {
+        self.global.change(shares, |shares| match &self.scheduler().scheduler {
+            Some(scheduler) => scheduler.weigh_host(shares),
+            None => Ok(()),
+        })
     }
 
     /// What is in force, and why nothing better is.
@@ -72,8 +110,12 @@ impl Keeper {
             return Err("the cpu controller is of cgroup version 1".into());
         }
         let scheduler = host.metering.scheduler().map_err(|e| whole(&e))?;
-        self.scheduler().scheduler = Some(scheduler);
-        Ok(())
+        // It may have been adopted with other shares of the host's, or begin with the usual ones.
+        self.global.with(|shares| {
+            scheduler.weigh_host(shares).map_err(|e| whole(&e))?;
+            self.scheduler().scheduler = Some(scheduler);
+            Ok(())
+        })
     }
 
     /// Looks whether the scheduler still works. One that the kernel has taken away is loaded again once; then others keep

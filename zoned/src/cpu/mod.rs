@@ -11,13 +11,15 @@ mod backend;
 pub mod cgroup_mode;
 mod deficit;
 mod entitlement;
+mod global;
 mod keeper;
 mod steer;
 
 pub use self::{
     backend::{Backend, Choice},
     cgroup_mode::Held,
-    entitlement::{entitlements, what_if},
+    entitlement::{Flow, entitlements, what_if},
+    global::GlobalError,
     keeper::Keeper,
     steer::steer,
 };

@@ -71,9 +71,6 @@ pub enum StartError {
         /// Why not.
         source: io::Error,
     },
-    /// A folder is not named from the root.
-    #[error("{0}: must be an absolute path")]
-    Relative(PathBuf),
     /// Where processes are grouped.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
@@ -106,10 +103,6 @@ pub fn run(options: Options) -> Result<(), StartError> {
     lock::require_root()?;
     // Whatever is made is root's alone, unless it says otherwise.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
-    let folders = [&options.config_dir, &options.state_dir, &options.run_dir, &options.cache_dir];
-    if let Some(folder) = folders.into_iter().find(|folder| folder.is_relative()) {
-        return Err(StartError::Relative(folder.clone()));
-    }
     make_folder(&options.run_dir)?;
     make_folder(&options.state_dir)?;
     let tree = Tree::discover(&options.cgroup_name)?;
@@ -158,7 +151,7 @@ fn prepare(options: &Options, tree: Tree) -> Result<Host, StartError> {
         disks: disks(&options.state_dir),
         store,
         metering: metering(&tree, options)?,
-        cpu: cpu::Keeper::new(options.cpu_backend.clone()),
+        cpu: cpu::Keeper::new(options.cpu_backend.clone(), &options.state_dir),
         tree,
         images,
         brands,

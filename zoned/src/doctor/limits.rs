@@ -1,6 +1,9 @@
 //! Which limits this host can enforce.
 
-use zoned_api::report::{Finding, Verdict};
+use zoned_api::{
+    config::DEFAULT_SHARES,
+    report::{Finding, Verdict},
+};
 
 use super::finding;
 use crate::{
@@ -9,18 +12,45 @@ use crate::{
     platform::cgroup::{Beside, Enforced},
 };
 
+const GLOBAL_SHARES: &str = "shares of global";
+
 /// A finding for each limit of a configuration.
 pub(super) fn examine(host: &Host) -> Vec<Finding> {
     let mut found: Vec<_> = host.tree.enforceable(&host.disks).into_iter().map(of_key).collect();
     found.push(backend(host));
     found.push(fairness());
-    found.push(global(host.tree.beside()));
+    found.push(match host.cpu.global_cpu() {
+        Some(_) => finding(
+            GLOBAL_SHARES,
+            Verdict::Good,
+            format!("fss: {} beside the zones'", host.cpu.global_shares()),
+            "the host's own processes together are one more beside the zones; `zonectl set global cpu.shares=N` changes it",
+        ),
+        None => of_global(host),
+    });
+    let unknown = |why| {
+        finding(GLOBAL_SHARES, Verdict::Limited, why, "the usual 100 are taken until they are set again")
+    };
+    found.extend(host.cpu.global_fault().map(unknown));
     found
+}
+
+/// Where nothing keeps the shares it was given, which is told if they are not the usual ones.
+fn of_global(host: &Host) -> Finding {
+    let mut told = global(host.tree.beside());
+    let shares = host.cpu.global_shares();
+    if u64::from(shares) != DEFAULT_SHARES {
+        let by = host.cpu.in_force().map_or("nothing", Backend::as_str);
+        told.verdict = Verdict::Limited;
+        told.found = format!("{}; it was given cpu.shares={shares}", told.found);
+        told.meaning = format!("cpu.shares of global has no effect under {by}; {}", told.meaning);
+    }
+    told
 }
 
 /// The host's own processes are moved nowhere and their groups' weights left alone, so that they may be in many or none.
 fn global(beside: Option<Beside>) -> Finding {
-    let subject = "shares of global";
+    let subject = GLOBAL_SHARES;
     let Some(Beside { version, shares, loose, groups }) = beside else {
         let why = "zones have no cpu controller here";
         return finding(

@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, os::fd::OwnedFd, sync::Arc};
 
 use tokio::sync::mpsc;
 use uuid::Uuid;
-use zoned_api::{API_VERSION, ApiError, INTERFACE, Method, Reply, State, Verb, report::ZoneInfo};
+use zoned_api::{API_VERSION, ApiError, INTERFACE, Method, Reply, Verb, config::GLOBAL, report::ZoneInfo};
 
-use super::{connection::Client, describe::describe, stream::Calls};
+use super::{connection::Client, describe::describe, global, stream::Calls};
 use crate::{
     audit, cpu, doctor,
     fault::failed,
@@ -74,6 +74,7 @@ impl Daemon {
             }
             Method::List {} => plain(Reply::Zones { zones: infos(&self.zones.host, &self.zones.all()) }),
             Method::Info { zone } => plain(Reply::Zones { zones: vec![self.info(&zone)?] }),
+            Method::Global {} => plain(Reply::Global { global: global::info(&self.zones) }),
             Method::Export { zone } => {
                 let status = self.zones.find(&zone)?.status.borrow().clone();
                 plain(Reply::Text { text: status.yaml.to_string() })
@@ -86,7 +87,14 @@ impl Daemon {
             Method::Edit { zone, yaml, base } => {
                 self.ask(&zone, None, What::Edit { yaml, base }, client).await
             }
+            Method::Set { zone, values } if zone == GLOBAL => {
+                let host = self.host().clone();
+                plain(blocking(move || global::set(&host, &values)).await??)
+            }
             Method::Set { zone, values } => self.ask(&zone, None, What::Set(values), client).await,
+            Method::WhatIf { zone, values } if zone == GLOBAL => {
+                plain(global::what_would(&self.zones, &values)?)
+            }
             Method::WhatIf { zone, values } => plain(self.what_if(&zone, &values)?),
             Method::Do { zone, verb, uuid } => self.ask(&zone, uuid, plain_verb(verb)?, client).await,
             Method::Install { zone, from } => {
@@ -146,10 +154,9 @@ impl Daemon {
     fn what_if(&self, zone: &str, values: &BTreeMap<String, String>) -> Result<Reply, ApiError> {
         let status = self.zones.find(zone)?.status.borrow().clone();
         let next = weighed(self.host(), &status, values)?;
-        let all = self.zones.all();
-        let running: Vec<_> =
-            all.iter().filter(|zone| zone.state == State::Running).map(|zone| &*zone.config).collect();
-        let shifts = cpu::what_if(&running, &status.config, &next, &self.host().tree.cpus());
+        let (global, all) = (self.host().cpu.global_cpu(), self.zones.all());
+        let next = cpu::Flow { name: status.config.zone.as_str(), cpu: &next.cpu };
+        let shifts = cpu::what_if(&stats::flows(&global, &all), next, &self.host().tree.cpus());
         Ok(Reply::Shifts { shifts })
     }
 

@@ -11,6 +11,7 @@ mod call;
 mod connection;
 mod describe;
 mod follow;
+mod global;
 mod methods;
 mod stream;
 

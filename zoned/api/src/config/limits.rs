@@ -14,7 +14,7 @@ use super::{
 use crate::error::ApiError;
 
 /// Most shares a zone can have, and the least but for 0: what both versions of the kernel's interface can tell apart.
-const MAX_SHARES: u64 = 10_000;
+pub(super) const MAX_SHARES: u64 = 10_000;
 
 /// Shares of a zone that is given none.
 pub const DEFAULT_SHARES: u64 = 100;

@@ -5,6 +5,7 @@
 
 mod check;
 mod cpu_set;
+mod global;
 mod limits;
 mod net;
 mod online;
@@ -25,6 +26,7 @@ pub use net::{
 };
 
 pub use cpu_set::CpuSet;
+pub use global::{GLOBAL, global_shares};
 pub use limits::{Cpu, DEFAULT_SHARES, DEFAULT_WEIGHT, Io, Limits, Memory, Tasks};
 pub use online::{DEFAULT_TIMEOUT, Online};
 pub use size::{Scalar, Size};

@@ -113,10 +113,15 @@ pub struct Tree {
     legacy: RwLock<Arc<Legacy>>,
 }
 
+/// Whether the group of all zones can have a name: it is a folder right below each root.
+pub fn is_group_name(name: &str) -> bool {
+    !(name.is_empty() || name.contains('/') || name.starts_with('.'))
+}
+
 impl Tree {
     /// Looks at what is mounted. `name` is the folder to work in; nothing is made.
     pub fn discover(name: &str) -> Result<Self, CgroupError> {
-        if name.is_empty() || name.contains('/') || name.starts_with('.') {
+        if !is_group_name(name) {
             return Err(CgroupError::BadName(name.to_owned()));
         }
         let mounts = mountinfo::mounts().map_err(CgroupError::io(Path::new(MOUNTS), "read"))?;

@@ -1,4 +1,6 @@
-//! The daemon may die, and so may a monitor.
+//! The daemon may die, and so may a monitor; and what it is told when it starts.
+
+mod options;
 
 use std::{fs, io::Read, process::Stdio};
 
