@@ -4,6 +4,7 @@
 //! A task's virtual time passes the faster, the smaller its part of that is, all the way up to its zone's own group. So one
 //! queue a zone is enough, however many groups there are and however deep.
 
+use aya_ebpf::{cty::c_void, helpers::bpf_loop};
 use zone_ebpf_abi::{
     HOST,
     fss::{FssGroup, FssTask, WHOLE, passed, within},
@@ -61,17 +62,37 @@ pub(crate) fn leave(kept: &mut FssTask) {
 /// Has those above a group count it as it is now.
 #[inline(always)]
 pub(crate) fn tell_parents(from: *mut FssGroup) -> Option<()> {
-    let (mut group, mut depth) = (from, 0);
-    while depth < DEPTH {
-        // SAFETY: of a map value, likewise below.
-        let above = unsafe { (*group).parent };
-        let parent = group::at(above)?;
-        if !tell(group, parent) || is_top(above, unsafe { (*parent).level }) {
-            return None;
-        }
-        (group, depth) = (parent, depth + 1);
+    // SAFETY: of a map value, likewise below.
+    let above = unsafe { (*from).parent };
+    let parent = group::at(above)?;
+    if !tell(from, parent) || is_top(above, unsafe { (*parent).level }) {
+        return None;
     }
-    None
+    // Most groups are no deeper than this.
+    let mut next = above;
+    // SAFETY: the function is one that the helper can call, and takes an id.
+    unsafe { bpf_loop(DEPTH, tell_parent as *mut c_void, (&raw mut next).cast(), 0) };
+    Some(())
+}
+
+/// Called for each group on the way up; 0 to go on.
+#[unsafe(no_mangle)]
+extern "C" fn tell_parent(_depth: u32, id: *mut u64) -> i64 {
+    // SAFETY: `tell_parents` hands it over.
+    match unsafe { id.as_mut() } {
+        Some(id) => i64::from(next_up(id).is_none()),
+        None => 1,
+    }
+}
+
+#[inline(always)]
+fn next_up(id: &mut u64) -> Option<()> {
+    let group = group::at(*id)?;
+    // SAFETY: of a map value, likewise below.
+    let above = unsafe { (*group).parent };
+    let parent = group::at(above)?;
+    *id = above;
+    (tell(group, parent) && !is_top(above, unsafe { (*parent).level })).then_some(())
 }
 
 /// The same of one. Whether its parent has something to run now and had not, or the other way around.
@@ -110,16 +131,38 @@ pub(crate) fn pass(task: Task, kept: &mut FssTask, ns: u64) {
 /// What a task of that group is of one that is in no group of its zone's.
 #[inline(always)]
 fn share(id: u64) -> u64 {
-    let (mut share, mut id, mut depth) = (WHOLE, id, 0);
-    while id != 0 && depth < DEPTH {
-        let Some(group) = group::at(id) else { break };
-        // SAFETY: of a map value.
-        let group = unsafe { &*group };
-        if is_top(id, group.level) {
-            break;
-        }
-        share = within(share, weight(group) as u32, group.active);
-        (id, depth) = (group.parent, depth + 1);
+    let mut part = Part { id, share: WHOLE };
+    if id != 0 {
+        // SAFETY: as above, and takes a part.
+        unsafe { bpf_loop(DEPTH, part_of_parent as *mut c_void, (&raw mut part).cast(), 0) };
     }
-    share
+    part.share
+}
+
+/// What a task of a group has, counted so far up.
+struct Part {
+    id: u64,
+    share: u64,
+}
+
+/// Called for each group on the way up; 0 to go on.
+#[unsafe(no_mangle)]
+extern "C" fn part_of_parent(_depth: u32, part: *mut Part) -> i64 {
+    // SAFETY: `share` hands it over.
+    match unsafe { part.as_mut() } {
+        Some(part) => i64::from(part_of(part).is_none()),
+        None => 1,
+    }
+}
+
+#[inline(always)]
+fn part_of(part: &mut Part) -> Option<()> {
+    // SAFETY: of a map value.
+    let group = unsafe { group::at(part.id)?.as_ref()? };
+    if is_top(part.id, group.level) {
+        return None;
+    }
+    part.share = within(part.share, weight(group) as u32, group.active);
+    part.id = group.parent;
+    Some(())
 }

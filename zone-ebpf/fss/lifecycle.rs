@@ -26,10 +26,9 @@ const NO_MEMORY: i32 = -12;
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "struct_ops.s/init")]
 extern "C" fn fss_init(_ctx: *const u64) -> i32 {
-    let Some(tree) = Tree::get() else { return NO_MEMORY };
+    Tree::empty();
     let mut slot = 0;
     while slot < MAX_SLOTS {
-        tree.clear(slot);
         // SAFETY: a function of the kernel, called as it defines it; likewise below.
         let made = unsafe { kernel::scx_bpf_create_dsq(u64::from(slot), -1) };
         if made != 0 {
