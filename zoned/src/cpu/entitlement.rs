@@ -1,21 +1,27 @@
 //! What zones are entitled to, now and after a change. Pure.
 
-use zoned_api::{ZoneConfig, config::CpuSet, report::Shift, stat::Entitlement};
+use zoned_api::{
+    ZoneConfig,
+    config::{Cpu, CpuSet},
+    report::Shift,
+    stat::Entitlement,
+};
 
-use super::steer::claim;
+use super::{dedicated::apart, steer::claim};
 
 /// What each of these zones is entitled to when all of them want all they may have, on a host with these CPUs.
 pub fn entitlements(zones: &[&ZoneConfig], cpus: &CpuSet) -> Vec<Entitlement> {
-    let claims: Vec<_> = zones.iter().map(|zone| claim(&zone.cpu)).collect();
+    let zones = apart(&zones.iter().map(|zone| &zone.cpu).collect::<Vec<_>>(), cpus);
+    let claims: Vec<_> = zones.iter().map(claim).collect();
     let filled = fairness::fill(&claims, cpus.numbers(), cpus.count() as f64);
     let total: u64 = claims.iter().map(|claim| claim.shares).sum();
     zones.iter().zip(filled).map(|(zone, entitled)| entitlement(zone, total, cpus, entitled)).collect()
 }
 
-fn entitlement(config: &ZoneConfig, total: u64, cpus: &CpuSet, entitled: f64) -> Entitlement {
-    let shares = config.cpu.counted_shares();
-    let own = config.cpu.cpus.as_ref().map(|set| set.count() as f64);
-    let cap = config.cpu.cap.into_iter().chain(own).reduce(f64::min);
+fn entitlement(cpu: &Cpu, total: u64, cpus: &CpuSet, entitled: f64) -> Entitlement {
+    let shares = cpu.counted_shares();
+    let own = cpu.cpus.as_ref().map(|set| set.count() as f64);
+    let cap = cpu.cap.into_iter().chain(own).reduce(f64::min);
     Entitlement {
         shares,
         share_percent: if shares == 0 { 0.0 } else { 100.0 * shares as f64 / total.max(shares) as f64 },
@@ -67,6 +73,16 @@ mod tests {
         assert_eq!((idle.share_percent, idle.cap, idle.cap_percent, idle.cpus), (0.0, None, None, Some(2.0)));
         let capped = config("a", "cap: 8");
         assert_eq!(entitlements(&[&capped], &two())[0].cap_percent, Some(100.0));
+    }
+
+    #[test]
+    fn what_is_dedicated_is_lost_to_the_others() {
+        let (a, b, c) =
+            (config("a", "shares: 1, cpus: 1"), config("b", ""), config("c", "shares: 300, cpus: 0-1"));
+        let shifts = what_if(&[&a, &b, &c], &a, &config("a", "shares: 1, cpus: 1, dedicated: true"), &two());
+        assert!(shifts[0].before.as_ref().unwrap().cpus < Some(0.1));
+        let after: Vec<_> = shifts.iter().map(|shift| (shift.after.cpus, shift.after.cap)).collect();
+        assert_eq!(after, [(Some(1.0), Some(1.0)), (Some(0.25), Some(1.0)), (Some(0.75), Some(1.0))]);
     }
 
     #[test]
