@@ -90,6 +90,8 @@ fn cgroups(host: &Host, living: &Living, found: &mut Vec<Leftover>) {
             found.push(leftover("process", processes, uuid_of(&tag)));
         }
     }
+    let kept = host.tree.unclaimed_cpus().map(|cpus| leftover("dedicated CPUs", cpus.to_string(), None));
+    found.extend(kept);
 }
 
 fn run_folders(host: &Host, living: &Living, found: &mut Vec<Leftover>) {

@@ -132,6 +132,11 @@ impl Metering {
         self.kernel().cpu_times()
     }
 
+    /// Zones that have a slot.
+    pub fn assigned(&self) -> Result<Vec<ebpf::Assigned>, EbpfError> {
+        self.kernel().assigned()
+    }
+
     /// The fair-share scheduler: the one that works, or a new one.
     pub fn scheduler(&self) -> Result<Scheduler, EbpfError> {
         self.kernel().scheduler(LEVEL)

@@ -90,6 +90,7 @@ fn effective(config: &ZoneConfig) -> Result<String> {
             "shares": config.cpu.counted_shares(),
             "cap": config.cpu.cap,
             "cpus": config.cpu.cpus,
+            "dedicated": config.cpu.dedicated,
         }),
         memory: json!({
             "limit": config.memory.limit,

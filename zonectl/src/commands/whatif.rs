@@ -22,7 +22,7 @@ pub(crate) struct Args {
     /// Name or UUID of the zone, or `global`
     #[arg(value_name = "ZONE", value_parser = cli::zone_or_global)]
     zone: String,
-    /// What to what: cpu.shares, cpu.cap or cpu.cpus; an empty value takes the key away
+    /// What to what: cpu.shares, cpu.cap, cpu.cpus or cpu.dedicated; an empty value takes the key away
     #[arg(value_name = "KEY=VALUE", value_parser = cli::key_value, required = true)]
     values: Vec<(String, String)>,
     /// One JSON document: { "shifts": [ … ] }

@@ -6,7 +6,7 @@ use zoned_api::{
     stat::Entitlement,
 };
 
-use super::steer::claim;
+use super::{dedicated::apart, steer::claim};
 
 /// Somebody who has a part of the CPUs: a zone, or `global`.
 #[derive(Clone, Copy, Debug)]
@@ -19,10 +19,11 @@ pub struct Flow<'a> {
 
 /// What each of these is entitled to when all of them want all they may have, on a host with these CPUs.
 pub fn entitlements(flows: &[Flow<'_>], cpus: &CpuSet) -> Vec<Entitlement> {
-    let claims: Vec<_> = flows.iter().map(|flow| claim(flow.cpu)).collect();
+    let flows = apart(&flows.iter().map(|flow| flow.cpu).collect::<Vec<_>>(), cpus);
+    let claims: Vec<_> = flows.iter().map(claim).collect();
     let filled = fairness::fill(&claims, cpus.numbers(), cpus.count() as f64);
     let total: u64 = claims.iter().map(|claim| claim.shares).sum();
-    flows.iter().zip(filled).map(|(flow, entitled)| entitlement(flow.cpu, total, cpus, entitled)).collect()
+    flows.iter().zip(filled).map(|(cpu, entitled)| entitlement(cpu, total, cpus, entitled)).collect()
 }
 
 fn entitlement(cpu: &Cpu, total: u64, cpus: &CpuSet, entitled: f64) -> Entitlement {
@@ -89,6 +90,16 @@ mod tests {
 
     fn thousandths(e: &Entitlement) -> u64 {
         (e.cpus.unwrap() * 1000.0).round() as u64
+    }
+
+    #[test]
+    fn what_is_dedicated_is_lost_to_the_others() {
+        let (a, b, c) = (cpu("shares: 1, cpus: 1"), cpu(""), cpu("shares: 300, cpus: 0-1"));
+        let dedicated = cpu("shares: 1, cpus: 1, dedicated: true");
+        let shifts = what_if(&[flow("a", &a), flow("b", &b), flow("c", &c)], flow("a", &dedicated), &two());
+        assert!(shifts[0].before.as_ref().unwrap().cpus < Some(0.1));
+        let after: Vec<_> = shifts.iter().map(|shift| (shift.after.cpus, shift.after.cap)).collect();
+        assert_eq!(after, [(Some(1.0), Some(1.0)), (Some(0.25), Some(1.0)), (Some(0.75), Some(1.0))]);
     }
 
     #[test]

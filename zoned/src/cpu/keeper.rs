@@ -6,7 +6,11 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError, RwLock},
 };
 
-use zoned_api::{EventKind, config::Cpu};
+use uuid::Uuid;
+use zoned_api::{
+    EventKind,
+    config::{Cpu, CpuSet},
+};
 
 use super::{
     backend::{Backend, Choice, choose},
@@ -34,6 +38,8 @@ struct Loaded {
     scheduler: Option<Scheduler>,
     /// It was taken away once, and loaded again.
     again: bool,
+    /// Which zones have which CPUs for themselves, as it knows it; none if nobody has told it yet.
+    told: Option<Vec<(Uuid, CpuSet)>>,
 }
 
 impl Keeper {
@@ -113,15 +119,47 @@ impl Keeper {
         // It may have been adopted with other shares of the host's, or begin with the usual ones.
         self.global.with(|shares| {
             scheduler.weigh_host(shares).map_err(|e| whole(&e))?;
-            self.scheduler().scheduler = Some(scheduler);
+            let mut loaded = self.scheduler();
+            (loaded.scheduler, loaded.told) = (Some(scheduler), None);
             Ok(())
         })
+    }
+
+    /// Has the scheduler know which CPUs are whose alone, if that has changed. The cpusets hold everybody to it at once; what
+    /// the scheduler makes of it can wait until this is called again.
+    fn tell_dedicated(&self, host: &Host) {
+        let mut sets: Vec<_> = host
+            .limits
+            .cpus()
+            .into_iter()
+            .filter_map(|(zone, cpu)| Some((zone, cpu.cpus.filter(|_| cpu.dedicated)?)))
+            .collect();
+        sets.sort_by_key(|(zone, _)| *zone);
+        let mut loaded = self.scheduler();
+        let Loaded { scheduler: Some(scheduler), told, .. } = &mut *loaded else { return };
+        if told.as_ref() == Some(&sets) {
+            return;
+        }
+        let done = host.metering.assigned().and_then(|assigned| {
+            let slot = |zone: &Uuid| Some(assigned.iter().find(|one| one.zone == *zone)?.slot);
+            let sets: Vec<_> =
+                sets.iter().filter_map(|(zone, cpus)| Some((slot(zone)?, cpus.numbers()))).collect();
+            scheduler.dedicate(&sets)
+        });
+        if let Err(e) = done {
+            tracing::error!("the scheduler does not know which CPUs are dedicated: {}", whole(&e));
+        }
+        *told = Some(sets);
     }
 
     /// Looks whether the scheduler still works. One that the kernel has taken away is loaded again once; then others keep
     /// shares as well as they can.
     pub(super) fn look_after(&self, host: &Host) {
-        if self.in_force() != Some(Backend::Fss) || present() == Present::Ours {
+        if self.in_force() != Some(Backend::Fss) {
+            return;
+        }
+        if present() == Present::Ours {
+            self.tell_dedicated(host);
             return;
         }
         let mut loaded = self.scheduler();

@@ -9,6 +9,7 @@
 
 mod backend;
 pub mod cgroup_mode;
+mod dedicated;
 mod deficit;
 mod entitlement;
 mod global;

@@ -11,6 +11,7 @@ use zoned_api::config::Cpu;
 
 use super::{
     Backend,
+    dedicated::apart,
     deficit::{Controller, Counted, PERIOD, Weights},
 };
 use crate::{fault::whole, host::Host, stats::monotonic_ns};
@@ -65,13 +66,16 @@ impl Steering {
             }
         };
         self.blind = false;
+        let cpus = host.tree.cpus();
+        let left = apart(&zones.values().collect::<Vec<_>>(), &cpus);
+        let zones: HashMap<_, _> = zones.keys().zip(&left).collect();
         let counted: Vec<_> = counted
             .into_iter()
             .filter_map(|(zone, usage_ns, wait_ns)| {
                 Some(Counted { zone, claim: claim(zones.get(&zone)?), usage_ns, wait_ns })
             })
             .collect();
-        self.controller.step(at_ns, host.tree.cpus().numbers(), &counted)
+        self.controller.step(at_ns, cpus.numbers(), &counted)
     }
 }
 

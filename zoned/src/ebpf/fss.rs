@@ -6,6 +6,7 @@
 //! ```
 
 use std::{
+    collections::BTreeSet,
     fs,
     os::fd::AsFd,
     path::{Path, PathBuf},
@@ -130,7 +131,7 @@ impl Scheduler {
 
     /// Gives those zones those CPUs for themselves, and nobody else any, by slot. That nobody else may use them the cpusets see
     /// to; here it is so that everybody has one queue for all the CPUs that he may use.
-    pub(super) fn dedicate(&self, sets: &[(u32, Vec<u32>)]) -> Result<(), EbpfError> {
+    pub fn dedicate(&self, sets: &[(u32, &BTreeSet<u32>)]) -> Result<(), EbpfError> {
         let taken: usize = sets.iter().map(|(_, cpus)| cpus.len()).sum();
         let mut owners: Array<MapData, u32> = self.map(name::OWNERS)?;
         let mut owned: Array<MapData, u32> = self.map(name::OWNED)?;

@@ -75,10 +75,14 @@ pub fn weighed(
 ) -> Result<ZoneConfig, ApiError> {
     if let Some(key) = values.keys().find(|key| *key != "cpu" && !key.starts_with("cpu.")) {
         let why = format!("{key}: changes nothing of what zones are entitled to");
-        return Err(ApiError::invalid(why, Some("ask about cpu.shares, cpu.cap or cpu.cpus".into())));
+        return Err(ApiError::invalid(
+            why,
+            Some("ask about cpu.shares, cpu.cap, cpu.cpus or cpu.dedicated".into()),
+        ));
     }
     let config = check(host, &ZoneConfig::set(&status.yaml, values)?)?;
     fixed(status, &config)?;
+    limits::check_boot(host, status, &config)?;
     Ok(config)
 }
 

@@ -104,6 +104,7 @@ pub(super) struct Launched {
 /// Everything up to a monitor that has begun.
 pub(super) fn launch(host: &Host, status: &Status, until: Until) -> Result<Launched, BootError> {
     let (identity, folder) = (status.identity(), host.run_folder(&status.uuid()));
+    host.limits.can_begin(host, &identity, &status.config)?;
     make_folder(&folder)?;
     let unstarted = |source| BootError::Monitor { path: host.monitors.program().to_owned(), source };
     let monitor = host.monitors.take().map_err(unstarted)?;

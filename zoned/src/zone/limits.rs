@@ -6,6 +6,7 @@
 
 mod boot;
 mod caps;
+mod cpus;
 mod disks;
 mod steer;
 mod uses;
@@ -44,7 +45,11 @@ const EVERY: Duration = Duration::from_secs(1);
 
 /// The boots that have limits.
 #[derive(Debug, Default)]
-pub struct Keeper(Mutex<Kept>);
+pub struct Keeper {
+    kept: Mutex<Kept>,
+    /// Held by whoever gives a boot CPUs or takes them back: nobody's are his affair alone.
+    allotting: Mutex<()>,
+}
 
 #[derive(Debug, Default)]
 struct Kept {
@@ -65,6 +70,11 @@ pub enum BeginError {
 }
 
 impl Keeper {
+    /// Whether a boot could begin beside those that run, before anything is made for it.
+    pub fn can_begin(&self, host: &Host, identity: &Identity, config: &ZoneConfig) -> Result<(), BeginError> {
+        Ok(self.can_give_cpus(host, identity, &config.cpu)?)
+    }
+
     /// Sets the limits of a boot whose groups were just made, and mounts its volume.
     pub fn begin(
         &self,
@@ -81,8 +91,11 @@ impl Keeper {
         host.tree.limit_new(&identity.tag(), &limits, &disks)?;
         let mut boot = Boot::new(&host.tree, identity, &limits, disks);
         (boot.volume, boot.own) = (volume, own);
+        let writing = boot.writing.clone();
+        let _one = lock(&writing);
         kept.boots.insert(identity.uuid, boot);
-        Ok(())
+        drop(kept);
+        Ok(self.give_cpus(host, &identity.uuid, &limits.cpu)?)
     }
 
     /// Takes over a boot of an earlier daemon's; what that one did not come to write is written.
@@ -95,6 +108,9 @@ impl Keeper {
         let mut boot = Boot::new(&host.tree, identity, &limits, disks);
         boot.own = own;
         self.lock().boots.insert(identity.uuid, boot);
+        if let Err(e) = self.allot_cpus(host, &identity.uuid, &limits.cpu) {
+            tracing::error!(zone = %identity.name, "it runs on other CPUs than it was given: {}", whole(&e));
+        }
         if let Dataset::Volume(file) = host.images.dataset(identity.uuid) {
             let (host, identity) = (host.clone(), identity.clone());
             tokio::task::spawn_blocking(move || host.limits.adopt_volume(&identity, &file));
@@ -192,7 +208,7 @@ impl Keeper {
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
-        lock(&self.0)
+        lock(&self.kept)
     }
 }
 
@@ -221,21 +237,42 @@ pub(super) fn check(host: &Host, config: &ZoneConfig) -> Result<(), ApiError> {
     host.tree.can_limit(&config.limits(), &disks).map_err(|e| refused("configuration", &e))
 }
 
+/// Whether a zone can have the CPUs of its next configuration beside the zones that run.
+fn check_beside(host: &Host, status: &Status, next: &ZoneConfig) -> Result<(), LimitError> {
+    host.limits.can_give_cpus(host, &status.identity(), &next.cpu)
+}
+
+/// The same for a zone that is to be booted, or might be.
+pub(super) fn check_boot(host: &Host, status: &Status, next: &ZoneConfig) -> Result<(), ApiError> {
+    check_beside(host, status, next).map_err(|e| refused(&format!("zone {}", status.config.zone), &e))
+}
+
 /// Gives a zone the limits of its next configuration, where it runs. True if it does. On an error some may be changed.
 pub(super) fn change(host: &Host, status: &Status, next: &ZoneConfig) -> Result<bool, ApiError> {
     // Most changes are of something else.
     if next.limits() == status.config.limits() {
         return Ok(false);
     }
-    let limit = |tag: &str, limits: &Limits, disks: &Disks| host.tree.limit(tag, limits, disks);
+    let refused = |e| refused(&format!("zone {}", status.config.zone), &e);
+    if status.run.is_some() && next.cpu != status.config.cpu {
+        check_beside(host, status, next).map_err(refused)?;
+    }
+    let limit = |tag: &str, limits: &Limits, disks: &Disks| {
+        host.tree.limit(tag, limits, disks)?;
+        host.limits.give_cpus(host, &status.uuid(), &limits.cpu)
+    };
     let changed = host.limits.change(status, &next.limits(), limit).transpose();
-    changed.map(|now| now.is_some()).map_err(|e| refused(&format!("zone {}", status.config.zone), &e))
+    changed.map(|now| now.is_some()).map_err(refused)
 }
 
 /// Gives a zone the limits back that it had, after a change that failed. Returns the error of that, with what could not
 /// be put back.
 pub(super) fn put_back(host: &Host, status: &Status, failed: ApiError) -> ApiError {
-    let put_back = |tag: &str, limits: &Limits, disks: &Disks| host.tree.put_back(tag, limits, disks);
+    let put_back = |tag: &str, limits: &Limits, disks: &Disks| {
+        let mut left = host.tree.put_back(tag, limits, disks);
+        left.extend(host.limits.give_cpus(host, &status.uuid(), &limits.cpu).err());
+        left
+    };
     let left = host.limits.change(status, &status.config.limits(), put_back).unwrap_or_default();
     if left.is_empty() {
         return failed;
@@ -255,6 +292,11 @@ fn refused(of: &str, error: &LimitError) -> ApiError {
         LimitError::Below { .. } => {
             let hint = "nothing was changed; end something inside first, or give more";
             ApiError::invalid(message, Some(hint.into()))
+        }
+        LimitError::Taken { hint, .. } => ApiError::invalid(message, Some((*hint).into())),
+        LimitError::Dedicate { .. } => {
+            let hint = "nothing was changed; groups of the host's own may have these CPUs: look at their cpuset.cpus";
+            ApiError::failed(message, Some(hint.into()))
         }
         LimitError::Write { .. } => ApiError::failed(message, Some("nothing was changed".into())),
     }

@@ -17,6 +17,7 @@ use crate::{fault::whole, host::Host};
 pub(super) fn check(host: &Host, status: &Status) -> Result<(), ApiError> {
     configure::against_brand(host, &status.config)?;
     limits::check(host, &status.config)?;
+    limits::check_boot(host, status, &status.config)?;
     host.images.lowers(status.uuid()).map_err(|e| e.to_api())?;
     host.network.plan(&status.identity(), &status.config).map_err(|e| e.to_api())?;
     match missing(&status.config).into_iter().next() {

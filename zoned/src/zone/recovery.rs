@@ -139,7 +139,9 @@ fn sweep(host: &Host, uuid: &Uuid) -> u64 {
     for tag in tags {
         highest = highest.max(ours(&tag).unwrap_or(0));
         let uncapped = host.tree.uncap_io(&tag).err().map(|e| whole(&e));
-        uncapped.into_iter().for_each(|e| tracing::error!("{e}"));
+        let freed = host.limits.free_cpus(host, uuid, &tag);
+        let freed = freed.iter().map(|e| whole(e));
+        uncapped.into_iter().chain(freed).for_each(|e| tracing::error!("{e}"));
         let problems = host.tree.kill(&tag).err().into_iter().chain(host.tree.remove(&tag));
         problems.for_each(|e| tracing::error!("{}", whole(&e)));
     }

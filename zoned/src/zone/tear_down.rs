@@ -95,8 +95,15 @@ fn clear(host: &Host, zone: &Identity) -> Vec<String> {
     let held = host.limits.end(host, &zone.uuid);
     let network = host.network.down(zone);
     let metering = host.metering.release(&zone.uuid).err().map(|e| format!("metering: {e}"));
+    let cpus = host.limits.free_cpus(host, &zone.uuid, &zone.tag());
+    let cpus = cpus.iter().map(|e| whole(e));
     let groups = host.tree.remove(&zone.tag());
-    held.into_iter().chain(network).chain(metering).chain(groups.iter().map(|e| whole(e))).collect()
+    held.into_iter()
+        .chain(cpus)
+        .chain(network)
+        .chain(metering)
+        .chain(groups.iter().map(|e| whole(e)))
+        .collect()
 }
 
 /// How a boot ended; takes its run folder away if there were no problems before.

@@ -14,6 +14,7 @@ use crate::{fault::whole, network::own};
 pub fn warnings(config: &ZoneConfig, zones: &[&ZoneConfig], cpus: &CpuSet) -> Vec<String> {
     let mut all = waiting(config, zones);
     all.extend(cap(config, cpus));
+    all.extend(dedicated(config, zones));
     all.extend(image(config));
     all.extend(peers(config, zones));
     all.extend(addresses(config));
@@ -91,6 +92,18 @@ fn cap(config: &ZoneConfig, cpus: &CpuSet) -> Option<String> {
     (cap > may as f64).then(|| format!("cpu.cap: {cap} CPUs are more than the {may} that {whose}"))
 }
 
+/// Zones that want the same CPUs for themselves.
+fn dedicated(config: &ZoneConfig, zones: &[&ZoneConfig]) -> Vec<String> {
+    let wanted = |zone: &ZoneConfig| zone.cpu.cpus.clone().filter(|_| zone.cpu.dedicated);
+    let Some(own) = wanted(config) else { return Vec::new() };
+    let others = zones.iter().filter(|zone| zone.zone != config.zone);
+    let both = others.filter_map(|zone| Some((&zone.zone, wanted(zone)?.common(&own)?)));
+    let say = |(zone, both)| {
+        format!("cpu.dedicated: zone {zone} has CPU {both} for itself too: one of both can run")
+    };
+    both.map(say).collect()
+}
+
 /// Why its image could not be installed now.
 fn image(config: &ZoneConfig) -> Option<String> {
     let image = config.root.image.as_ref()?;
@@ -122,6 +135,13 @@ mod tests {
         let own = "zone: web\ncpu: { cap: 2, cpus: 1 }";
         assert_eq!(of(own), ["cpu.cap: 2 CPUs are more than the 1 that the zone may use"]);
         assert!(of("zone: web\ncpu: { cap: 2 }").is_empty());
+        let own = parse("zone: own\ncpu: { cpus: 0-1, dedicated: true }");
+        let beside = |yaml: &str| warnings(&parse(yaml), &[&own], &CpuSet::parse("0-3").unwrap());
+        assert_eq!(
+            beside("zone: web\ncpu: { cpus: 1-2, dedicated: true }"),
+            ["cpu.dedicated: zone own has CPU 1 for itself too: one of both can run"]
+        );
+        assert!(beside("zone: web\ncpu: { cpus: 1-2 }").is_empty());
         let net = "zone: web\nnet: [{ forward: [{ listen: 80, address: 9.9.9.9 }, { listen: 81, address: 127.0.0.1 }] }]";
         assert_eq!(of(net), ["net[0].forward: the host has no address 9.9.9.9 now"]);
         // What is kept under its name counts no more.

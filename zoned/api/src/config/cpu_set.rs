@@ -39,6 +39,17 @@ impl CpuSet {
         (!rest.is_empty()).then_some(Self(rest))
     }
 
+    /// Those that both sets have.
+    pub fn common(&self, other: &Self) -> Option<Self> {
+        let common: BTreeSet<u32> = self.0.intersection(&other.0).copied().collect();
+        (!common.is_empty()).then_some(Self(common))
+    }
+
+    /// Those that either set has.
+    pub fn with(&self, other: &Self) -> Self {
+        Self(self.0.union(&other.0).copied().collect())
+    }
+
     /// The numbers.
     pub fn numbers(&self) -> &BTreeSet<u32> {
         &self.0
@@ -88,6 +99,9 @@ mod tests {
         assert_eq!(set("3,0-1,2,7\n").to_string(), "0-3,7");
         assert_eq!(set("0-4").without(&set("0-1")).unwrap().to_string(), "2-4");
         assert_eq!((set("0").without(&set("0-1")), set("0-3,9").count()), (None, 5));
+        assert_eq!(set("0,2").with(&set("1,2")).to_string(), "0-2");
+        assert_eq!(set("0-2").common(&set("1-3")), Some(set("1-2")));
+        assert_eq!(set("0").common(&set("1")), None);
     }
 
     proptest::proptest! {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     ZoneConfig,
     cpu_set::{CpuSet, MAX_CPUS},
+    is_default,
     size::Size,
 };
 use crate::error::ApiError;
@@ -61,6 +62,10 @@ pub struct Cpu {
     /// CPUs it may run on, by number: `0-1,3`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpus: Option<CpuSet>,
+    /// Keep everybody else off these CPUs while it runs: other zones and the host's own processes. Needs `cpus`, and
+    /// cgroup version 2.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub dedicated: bool,
 }
 
 /// Memory. A size is a number of bytes, or one with K, M, G or T (powers of 1024) behind it.
@@ -154,6 +159,10 @@ impl ZoneConfig {
         refuse("cpu.cap", cap.map(|cap| format!("{cap} is not between {MIN_CAP} and {MAX_CPUS} CPUs")), {
             "give a number of CPUs, like 0.5 or 2, or take the key away for no cap"
         })?;
+        let nowhere = cpu.dedicated && cpu.cpus.is_none();
+        refuse("cpu.dedicated", nowhere.then(|| "which CPUs it has for itself is not said".to_owned()), {
+            "give cpu.cpus too, like 2-3, or take the key away"
+        })?;
         let small = |size: &&Size| size.0 < MIN_MEMORY;
         for (key, size) in [("memory.limit", memory.limit), ("memory.high", memory.high)] {
             let why = size.as_ref().filter(small).map(|size| {
@@ -203,7 +212,7 @@ mod tests {
 
     #[test]
     fn limits_are_read_and_written_alike() {
-        let text = "zone: a\ncpu: { shares: 0, cap: 1.5, cpus: 1 }\nmemory: { limit: 512M, high: 470000K, swap: 0 }\n\
+        let text = "zone: a\ncpu: { shares: 0, cap: 1.5, cpus: 1, dedicated: true }\nmemory: { limit: 512M, high: 470000K, swap: 0 }\n\
                     tasks: { max: 64 }\nio: { weight: 7, read: 50M, write-iops: 300 }";
         let config = ZoneConfig::parse(text).unwrap();
         let limits = config.limits();
@@ -214,6 +223,7 @@ mod tests {
         assert_eq!(limits.memory.limit, Some(Size(512 << 20)));
         let yaml = config.to_yaml().unwrap();
         assert!(yaml.contains("limit: 512M") && yaml.contains("cpus: 1"), "{yaml}");
+        assert!(yaml.contains("dedicated: true") && limits.cpu.dedicated, "{yaml}");
         assert_eq!(ZoneConfig::parse(&yaml).unwrap(), config);
         assert_eq!(parse("").unwrap().cpu.counted_shares(), 100);
         assert!(!ZoneConfig::parse("zone: a").unwrap().to_yaml().unwrap().contains("cpu"));
@@ -230,6 +240,8 @@ mod tests {
             ("cpu: { cpus: 1-0 }", "is no list of CPUs"),
             ("cpu: { cpus: 0-99999999 }", "is no list of CPUs"),
             ("cpu: { cpus: '' }", "is no list of CPUs"),
+            ("cpu: { dedicated: true }", "cpu.dedicated: which CPUs it has for itself is not said"),
+            ("cpu: { cpus: 1, dedicated: 1 }", "`cpu.dedicated` takes true or false"),
             ("memory: { limit: 1M }", "memory.limit: 1M is too little"),
             ("memory: { limit: 512MB }", "\"512MB\" is no size"),
             ("memory: { limit: 99999999T }", "99999999T is more than can be counted"),

@@ -8,7 +8,7 @@ use std::{
 
 use zoned_api::config::CpuSet;
 
-use super::Tree;
+use super::{Tree, cpus::EXCLUSIVE};
 
 /// A resource controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +97,15 @@ impl Sight for Tree {
         let online = || fs::read_to_string("/sys/devices/system/cpu/online").ok();
         let text = parent.or_else(online).unwrap_or_default();
         // A kernel that says neither runs on one.
-        CpuSet::parse(&text).or_else(|_| CpuSet::parse("0")).unwrap_or_default()
+        let cpus = CpuSet::parse(&text).or_else(|_| CpuSet::parse("0")).unwrap_or_default();
+        // Those that a zone has for itself are not among the group's, and still there.
+        let dedicated = self.text(Controller::Cpuset, "", EXCLUSIVE).map(|text| CpuSet::parse(&text));
+        match (dedicated, online().map(|text| CpuSet::parse(&text))) {
+            (Some(Ok(dedicated)), Some(Ok(online))) => {
+                dedicated.common(&online).map_or(cpus.clone(), |own| cpus.with(&own))
+            }
+            _ => cpus,
+        }
     }
 
     fn weight_files(&self) -> Vec<&'static str> {

@@ -22,11 +22,14 @@ pub struct Enforced {
 /// What [`Tree::enforceable`] tries: the keys, their controller, and limits that any host with it can keep.
 type Trial = (&'static str, Controller, fn(&mut Limits));
 
-const TRIALS: [Trial; 13] = [
+const TRIALS: [Trial; 14] = [
     ("cpu.shares", Controller::Cpu, |l| l.cpu.shares = Some(1)),
     ("cpu.shares 0", Controller::Cpu, |l| l.cpu.shares = Some(0)),
     ("cpu.cap", Controller::Cpu, |l| l.cpu.cap = Some(1.0)),
     ("cpu.cpus", Controller::Cpuset, |l| l.cpu.cpus = Some(CpuSet::default())),
+    ("cpu.dedicated", Controller::Cpuset, |l| {
+        (l.cpu.cpus, l.cpu.dedicated) = (Some(CpuSet::default()), true);
+    }),
     ("memory.limit", Controller::Memory, |l| l.memory.limit = Some(Size(1 << 30))),
     ("memory.high", Controller::Memory, |l| l.memory.high = Some(Size(1 << 30))),
     ("memory.swap", Controller::Memory, |l| {

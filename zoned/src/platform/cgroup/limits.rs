@@ -1,6 +1,7 @@
 //! Limits of a boot: writing them, and what is in force.
 //!
-//! The files are in the zone's group of the host's, above what is delegated to the zone, and stay the host's root's.
+//! The files are in the zone's group of the host's, above what is delegated to the zone, and stay the host's root's. Which
+//! CPUs each runs on is written by [`super::cpus`], for all zones together.
 
 use std::{
     fs, io,
@@ -39,6 +40,22 @@ pub enum LimitError {
         /// What is used.
         used: String,
     },
+    /// Other zones have the CPUs, or would be left none.
+    #[error("{key}: {why}")]
+    Taken {
+        /// Key of the configuration.
+        key: &'static str,
+        /// Who, and which.
+        why: String,
+        /// What can be done about it.
+        hint: &'static str,
+    },
+    /// The kernel gives a zone no CPUs for itself.
+    #[error("cpu.dedicated: the kernel does not give it these CPUs for itself: {why}")]
+    Dedicate {
+        /// Its reason.
+        why: String,
+    },
     /// The kernel refused a value.
     #[error("{key}: cannot write {value:?} to {path}", path = path.display())]
     Write {
@@ -61,7 +78,8 @@ impl Tree {
 
     /// Writes the limits of a boot whose groups were just made; nothing runs in them yet.
     pub fn limit_new(&self, tag: &str, limits: &Limits, disks: &Disks) -> Result<(), LimitError> {
-        let settings = settings(self, limits, disks, true)?;
+        let mut settings = settings(self, limits, disks, true)?;
+        settings.retain(Setting::is_its_own);
         self.count_io(tag, disks);
         settings.iter().try_for_each(|setting| self.write(tag, setting))?;
         self.hold_writeback(disks, &limits.io)
@@ -75,6 +93,7 @@ impl Tree {
         {
             return Err(below);
         }
+        settings.retain(Setting::is_its_own);
         self.order(tag, &mut settings);
         settings.iter().try_for_each(|setting| self.write(tag, setting))?;
         self.hold_writeback(disks, &limits.io)
@@ -89,6 +108,7 @@ impl Tree {
         // Version 2 would kill what it has grown by meanwhile.
         let grown = self.memory_below_use(tag, limits);
         settings.retain(|setting| grown.is_none() || setting.controller != Controller::Memory);
+        settings.retain(Setting::is_its_own);
         self.order(tag, &mut settings);
         let failed = settings.iter().filter_map(|setting| self.write(tag, setting).err());
         let failed: Vec<_> = grown.into_iter().chain(failed).collect();
@@ -129,7 +149,7 @@ impl Tree {
         })
     }
 
-    fn write(&self, tag: &str, setting: &Setting) -> Result<(), LimitError> {
+    pub(super) fn write(&self, tag: &str, setting: &Setting) -> Result<(), LimitError> {
         let Setting { key, controller, file, value } = setting;
         let Some(folder) = self.folder(*controller, tag) else { return Ok(()) };
         let path = folder.join(file);
@@ -178,6 +198,7 @@ impl Tree {
         limits.cpu.shares = if idle { Some(0) } else { weight };
         limits.cpu.cap = self.cap(tag);
         limits.cpu.cpus = self.own_cpus(tag);
+        limits.cpu.dedicated = self.dedication(tag) == Some(Ok(()));
         // Version 1 says none by a number that no host has.
         let size = |file: &str| number(memory, file).filter(|n| *n < 1 << 62).map(Size);
         limits.memory.limit = size("memory.max").or(size("memory.limit_in_bytes"));

@@ -15,6 +15,7 @@
 
 mod blkio;
 mod controllers;
+mod cpus;
 mod enforceable;
 mod legacy;
 mod limits;
@@ -37,6 +38,7 @@ use std::{
 pub use self::{
     blkio::{CAPS, Moved, caps},
     controllers::{Counters, Hits, Taken},
+    cpus::Asking,
     enforceable::Enforced,
     limits::LimitError,
     settings::Disks,

@@ -7,11 +7,12 @@ mod io;
 
 use std::collections::BTreeSet;
 
-use zoned_api::config::{Limits, Size};
+use zoned_api::config::{CpuSet, Limits, Size};
 
 pub(super) use self::io::{RATES, Rate};
 use super::{
     controllers::{Controller, Sight, Version},
+    cpus::{EXCLUSIVE, PARTITION},
     limits::LimitError,
     weight,
 };
@@ -28,6 +29,13 @@ pub(super) struct Setting {
     pub(super) controller: Controller,
     pub(super) file: &'static str,
     pub(super) value: Value,
+}
+
+impl Setting {
+    /// Whether it is nobody else's affair: CPUs are given to all zones together.
+    pub(super) fn is_its_own(&self) -> bool {
+        self.controller != Controller::Cpuset
+    }
 }
 
 /// What a file is to say.
@@ -182,10 +190,39 @@ fn cpuset<H: Sight>(draft: &mut Draft<'_, H>, limits: &Limits) -> Result<(), Lim
             return Err(unsupported(key, why, "name CPUs that are there, or take the key away for all"));
         }
         draft.put(key, controller, "cpuset.cpus", Some(cpus.to_string()), "");
+        if limits.cpu.dedicated {
+            can_dedicate(draft, version, cpus, &have)?;
+            draft.put("cpu.dedicated", controller, EXCLUSIVE, Some(cpus.to_string()), "");
+            draft.put("cpu.dedicated", controller, PARTITION, Some("root".into()), "");
+        }
     } else if version == Version::Two {
         draft.put(key, controller, "cpuset.cpus", None, "\n");
     } else if !draft.made {
         draft.all.push(Setting { key, controller, file: "cpuset.cpus", value: Value::Inherited });
+    }
+    Ok(())
+}
+
+fn can_dedicate<H: Sight>(
+    draft: &Draft<'_, H>,
+    version: Version,
+    cpus: &CpuSet,
+    have: &CpuSet,
+) -> Result<(), LimitError> {
+    let key = "cpu.dedicated";
+    if version == Version::One {
+        // cpuset(7), cpu_exclusive: against groups beside it, and not against what is in the root group.
+        let why = "this host's cpuset controller is of cgroup version 1, which does not keep the host's own processes off \
+                   a zone's CPUs";
+        return Err(unsupported(key, why, "take the key away; cpu.cpus alone says where the zone runs"));
+    }
+    if !draft.host.has(Controller::Cpuset, EXCLUSIVE) {
+        let why = "this kernel gives a zone no CPUs for itself (cpuset.cpus.exclusive, Linux 6.7)";
+        return Err(unsupported(key, why, "take the key away; cpu.cpus alone says where the zone runs"));
+    }
+    if have.count() < 2 || have.without(cpus).is_none() {
+        let why = format!("would leave nobody else a CPU: this host's zones have {have}");
+        return Err(unsupported(key, why, "name fewer CPUs in cpu.cpus, or take the key away"));
     }
     Ok(())
 }

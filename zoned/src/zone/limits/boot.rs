@@ -31,9 +31,9 @@ pub(super) struct Boot {
     pub(super) tag: String,
     /// Held by whoever writes its limits.
     pub(super) writing: Arc<Mutex<()>>,
-    name: ZoneName,
+    pub(super) name: ZoneName,
     counters: Counters,
-    /// What it is given of the CPUs.
+    /// What it is given of the CPUs: which, by [`Keeper::give_cpus`](super::Keeper::give_cpus) alone.
     pub(super) cpu: Cpu,
     /// What it was made to weigh instead of its shares.
     pub(super) steered: Option<Steered>,
@@ -68,7 +68,7 @@ impl Boot {
             writing: Arc::default(),
             name: identity.name.clone(),
             counters,
-            cpu: limits.cpu.clone(),
+            cpu: Cpu { cpus: None, dedicated: false, ..limits.cpu.clone() },
             steered: None,
             volume: None,
             own: None,
@@ -86,7 +86,9 @@ impl Boot {
 
     /// It was given this, and weighs its shares.
     pub(super) fn give(&mut self, limits: &Limits) {
-        (self.cpu, self.steered, self.io) = (limits.cpu.clone(), None, limits.io);
+        let Cpu { cpus, dedicated, .. } = std::mem::take(&mut self.cpu);
+        self.cpu = Cpu { cpus, dedicated, ..limits.cpu.clone() };
+        (self.steered, self.io) = (None, limits.io);
     }
 
     /// How full its volume is, where it has one.

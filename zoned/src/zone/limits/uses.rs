@@ -1,7 +1,7 @@
 //! What is in force of a zone's limits, and what it takes of them.
 
 use zoned_api::{
-    config::{Limits, Size},
+    config::{CpuSet, Limits, Size},
     report::LimitUse,
 };
 
@@ -35,7 +35,8 @@ pub fn uses(host: &Host, status: &Status) -> Vec<LimitUse> {
     [
         shares(host, status, &tag, cpu.shares),
         row("cpu.cap", cpu.cap.map(|cap| cap.to_string()), None, taken.throttled),
-        row("cpu.cpus", cpu.cpus.map(|cpus| cpus.to_string()), None, None),
+        cpus(status, cpu.cpus),
+        dedicated(host, &tag),
         row("memory.limit", memory.limit.map(|s| s.to_string()), taken.memory, taken.oom_kills),
         row("memory.high", memory.high.map(|s| s.to_string()), taken.memory, None),
         row("memory.swap", memory.swap.map(|s| s.to_string()), None, None),
@@ -48,6 +49,20 @@ pub fn uses(host: &Host, status: &Status) -> Vec<LimitUse> {
     .chain(capped)
     .flatten()
     .collect()
+}
+
+/// The CPUs it runs on: those that it was given, less what others have for themselves.
+fn cpus(status: &Status, now: Option<CpuSet>) -> Option<LimitUse> {
+    let now = now?;
+    let less = status.config.cpu.cpus.as_ref().and_then(|given| given.without(&now));
+    let note = less.map(|less| format!("{less} dedicated to others"));
+    Some(LimitUse { key: "cpu.cpus".into(), limit: now.to_string(), used: None, hits: None, note })
+}
+
+/// Whether they are nobody else's.
+fn dedicated(host: &Host, tag: &str) -> Option<LimitUse> {
+    let note = host.tree.dedication(tag)?.err().map(|why| format!("not kept by the kernel: {why}"));
+    Some(LimitUse { key: "cpu.dedicated".into(), limit: "true".into(), used: None, hits: None, note })
 }
 
 /// Shares, as they were given: what the group weighs is them, or what they are steered to. Else what it weighs: somebody else

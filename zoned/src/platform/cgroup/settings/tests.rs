@@ -96,6 +96,14 @@ fn every_limit_has_its_file_in_each_version() {
 }
 
 #[test]
+fn cpus_of_its_own_are_a_partition() {
+    assert_eq!(
+        files(&host(Some(Version::Two)), "cpu: { cpus: 1-2, dedicated: true }", true),
+        "cpu.weight=100 cpuset.cpus=1-2 cpuset.cpus.exclusive=1-2 cpuset.cpus.partition=root"
+    );
+}
+
+#[test]
 fn a_key_taken_away_takes_its_limit_away() {
     let weighs = Told { weighs: vec!["blkio.bfq.weight"], ..host(Some(Version::One)) };
     assert_eq!(
@@ -114,7 +122,8 @@ fn a_key_taken_away_takes_its_limit_away() {
 #[test]
 fn what_a_host_cannot_enforce_is_refused_with_the_reason() {
     let (one, two) = (host(Some(Version::One)), host(Some(Version::Two)));
-    let bare = Told { missing: &["cpu.idle", "cpu.max", "memory.swap.max"], ..host(Some(Version::Two)) };
+    let bare =
+        Told { missing: &["cpu.idle", "cpu.max", "memory.swap.max", EXCLUSIVE], ..host(Some(Version::Two)) };
     let shared = |version| {
         let disk = vec![Disk { major: 8, minor: 0 }];
         let disks = Disks { read: disk.clone(), written: disk, own: None };
@@ -141,6 +150,13 @@ fn what_a_host_cannot_enforce_is_refused_with_the_reason() {
         (&one, "memory: { swap: 0 }", "memory and swap together"),
         (&two, "cpu: { cpus: 2-5 }", "cpu.cpus: this host's zones have no CPU 4-5, only 0-3"),
         (&two, "io: { weight: 5 }", "no block device of this host shares by weight"),
+        (
+            &one,
+            "cpu: { cpus: 1, dedicated: true }",
+            "cpu.dedicated: this host's cpuset controller is of cgroup",
+        ),
+        (&two, "cpu: { cpus: 0-3, dedicated: true }", "cpu.dedicated: would leave nobody else a CPU"),
+        (&bare, "cpu: { cpus: 1, dedicated: true }", "cpu.dedicated: this kernel gives a zone no CPUs"),
         (&bare, "cpu: { shares: 0 }", "cpu.idle"),
         (&bare, "cpu: { cap: 1 }", "built without caps"),
         (&bare, "memory: { swap: 1M }", "does not count swap space"),
