@@ -23,7 +23,9 @@ const ATTEMPTS: u32 = 3;
 
 /// Whether that is where shares are divided from: a zone's own group, or the root.
 #[inline(always)]
-fn is_top(id: u64, level: u32) -> bool {
+fn is_top(id: u64, group: *mut FssGroup) -> bool {
+    // SAFETY: of a map value.
+    let level = unsafe { (*group).level };
     level == 0 || level == zone_level() && identify(id) != HOST
 }
 
@@ -33,13 +35,12 @@ pub(crate) fn join(task: Task, kept: &mut FssTask) -> Option<()> {
     leave(kept);
     let id = task.group();
     let group = group::at(id)?;
-    // SAFETY: of a map value.
-    if is_top(id, unsafe { (*group).level }) {
+    if is_top(id, group) {
         kept.group = 0;
         return None;
     }
     (kept.group, kept.weighs, kept.counted) = (id, task.weight(), 1);
-    // SAFETY: as above.
+    // SAFETY: of a map value.
     unsafe { atomic::add(&raw mut (*group).active, u64::from(kept.weighs)) };
     tell_parents(group);
     Some(())
@@ -62,14 +63,8 @@ pub(crate) fn leave(kept: &mut FssTask) {
 /// Has those above a group count it as it is now.
 #[inline(always)]
 pub(crate) fn tell_parents(from: *mut FssGroup) -> Option<()> {
-    // SAFETY: of a map value, likewise below.
-    let above = unsafe { (*from).parent };
-    let parent = group::at(above)?;
-    if !tell(from, parent) || is_top(above, unsafe { (*parent).level }) {
-        return None;
-    }
     // Most groups are no deeper than this.
-    let mut next = above;
+    let mut next = tell_one(from)?;
     // SAFETY: the function is one that the helper can call, and takes an id.
     unsafe { bpf_loop(DEPTH, tell_parent as *mut c_void, (&raw mut next).cast(), 0) };
     Some(())
@@ -87,15 +82,20 @@ extern "C" fn tell_parent(_depth: u32, id: *mut u64) -> i64 {
 
 #[inline(always)]
 fn next_up(id: &mut u64) -> Option<()> {
-    let group = group::at(*id)?;
-    // SAFETY: of a map value, likewise below.
-    let above = unsafe { (*group).parent };
-    let parent = group::at(above)?;
-    *id = above;
-    (tell(group, parent) && !is_top(above, unsafe { (*parent).level })).then_some(())
+    *id = tell_one(group::at(*id)?)?;
+    Some(())
 }
 
-/// The same of one. Whether its parent has something to run now and had not, or the other way around.
+/// Has a group's parent count it as it is now. Id of the parent if its own has to be told as well.
+#[inline(always)]
+fn tell_one(group: *mut FssGroup) -> Option<u64> {
+    // SAFETY: of a map value.
+    let above = unsafe { (*group).parent };
+    let parent = group::at(above)?;
+    (tell(group, parent) && !is_top(above, parent)).then_some(above)
+}
+
+/// The same. Whether its parent has something to run now and had not, or the other way around.
 #[inline(always)]
 fn tell(group: *mut FssGroup, parent: *mut FssGroup) -> bool {
     let (mut turned, mut attempt) = (false, 0);
@@ -157,11 +157,12 @@ extern "C" fn part_of_parent(_depth: u32, part: *mut Part) -> i64 {
 
 #[inline(always)]
 fn part_of(part: &mut Part) -> Option<()> {
-    // SAFETY: of a map value.
-    let group = unsafe { group::at(part.id)?.as_ref()? };
-    if is_top(part.id, group.level) {
+    let group = group::at(part.id)?;
+    if is_top(part.id, group) {
         return None;
     }
+    // SAFETY: of a map value.
+    let group = unsafe { group.as_ref()? };
     part.share = within(part.share, weight(group) as u32, group.active);
     part.id = group.parent;
     Some(())

@@ -51,7 +51,7 @@ fn every_level<T>(function: *mut c_void, state: *mut T) {
 /// Called for each level.
 #[unsafe(no_mangle)]
 extern "C" fn step_up(level: u32, slot: *mut u32) -> i64 {
-    // SAFETY: `climb` hands it over; likewise below.
+    // SAFETY: `climb` hands it over.
     match (Tree::get(), unsafe { slot.as_ref() }) {
         (Some(tree), Some(slot)) => i64::from(!tree.step_up(level, *slot)),
         _ => 1,
@@ -73,6 +73,7 @@ extern "C" fn clear(n: u32, _: *mut c_void) -> i64 {
 /// Called for each level.
 #[unsafe(no_mangle)]
 extern "C" fn look_beside(level: u32, look: *mut Look) -> i64 {
+    // SAFETY: `first_but` hands it over.
     match (Tree::get(), unsafe { look.as_mut() }) {
         (Some(tree), Some(look)) => {
             tree.look_beside(level, look);
