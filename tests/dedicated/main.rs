@@ -96,7 +96,7 @@ fn entitled(ctx: &TestCtx, zone: &str) -> f64 {
 fn nobody_else(backends: &str) {
     let Some((ctx, _one)) = scene(backends) else { return };
     ctx.boot("zone: b");
-    let (_many, _host) = (Load::start(&ctx, "b", 3, ""), [Busy::start(), Busy::start()]);
+    let (_many, host) = (Load::start(&ctx, "b", 3, ""), [Busy::start(), Busy::start()]);
     // One that was bound to it before.
     let bound = Load::start(&ctx, "b", 1, "taskset -c 1");
     ctx.boot("zone: a\ncpu: { cpus: 1, dedicated: true }");
@@ -108,11 +108,14 @@ fn nobody_else(backends: &str) {
     assert!(!on.is_empty() && on.iter().all(|who| who.contains(&tag_of_a)), "{on:?}");
     ctx.zonectl(&["exec", "b", "--", "taskset", "-c", "1", "true"]).fails(1, "failed to set");
     ctx.sh("a", "echo member > /sys/fs/cgroup/cpuset.cpus.partition").fails(2, "Permission denied");
-    assert_eq!((entitled(&ctx, "a"), entitled(&ctx, "b")), (1.0, 1.0));
-    drop((busy, bound));
+    // By our scheduler the host's own processes have a part of what is left.
+    let others = if backends == "fss" { 2.0 } else { 1.0 };
+    assert_eq!((entitled(&ctx, "a"), entitled(&ctx, "b")), (1.0, 1.0 / others));
+    // The kernel's scheduler may leave one CPU to the host's.
+    drop((busy, bound, host));
     ctx.ok(&["halt", "a"]);
     assert_eq!(partitions(), Vec::<PathBuf>::new());
-    assert_eq!((exclusive(&ctx).as_str(), entitled(&ctx, "b")), ("", 2.0));
+    assert_eq!((exclusive(&ctx).as_str(), entitled(&ctx, "b")), ("", 2.0 / others));
     let again = Load::start(&ctx, "b", 4, "");
     let on = ran_on(1);
     println!("on CPU 1 after the halt: {on:?}");
