@@ -45,6 +45,10 @@ extern "C" fn fss_enqueue(ctx: *const u64) -> i32 {
     let (ready, flags) = (Task::argument(ctx, 0), argument(ctx, 1));
     if ready.serves_its_cpu() {
         ready.insert(kernel::local(), kernel::default_slice(), flags | kernel::preempt());
+    } else if ready.is_kernels() && flags & kernel::wakeup() != 0 {
+        // Others of the kernel's have a slice at once, however small the host's part is beside hundreds of zones: everybody
+        // depends on them, the kernel's watch over this scheduler first. What they want beyond that waits its turn.
+        ready.insert(kernel::local(), zone::SLICE, flags | kernel::preempt());
     } else if wait(ready, flags).is_none() {
         // Nothing could be kept of it, for want of memory.
         ready.insert(kernel::local(), zone::slice(), flags);

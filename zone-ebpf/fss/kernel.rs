@@ -160,10 +160,16 @@ impl Task {
         field(self.0, &TASK_CPUS_ALLOWED)
     }
 
-    /// Whether it is a thread of the kernel's for one CPU.
+    /// Whether it is a thread of the kernel's.
+    #[inline(always)]
+    pub(crate) fn is_kernels(self) -> bool {
+        field::<u32>(self.0, &TASK_FLAGS) & PF_KTHREAD != 0
+    }
+
+    /// Whether it is one of those for one CPU.
     #[inline(always)]
     pub(crate) fn serves_its_cpu(self) -> bool {
-        field::<u32>(self.0, &TASK_FLAGS) & PF_KTHREAD != 0 && self.may_use() == 1
+        self.is_kernels() && self.may_use() == 1
     }
 
     /// Weight by its nice value; 100 for 0.
