@@ -17,7 +17,10 @@ use super::{
     global::{Global, GlobalError},
 };
 use crate::{
-    ebpf::fss::{Present, Scheduler, present},
+    ebpf::{
+        EbpfError,
+        fss::{Present, Scheduler, present},
+    },
     fault::whole,
     host::Host,
 };
@@ -38,8 +41,8 @@ struct Loaded {
     scheduler: Option<Scheduler>,
     /// It was taken away once, and loaded again.
     again: bool,
-    /// Which zones have which CPUs for themselves, as it knows it; none if nobody has told it yet.
-    told: Option<Vec<(Uuid, CpuSet)>>,
+    /// Which slots have which CPUs for themselves, as it knows it; none if nobody has told it yet.
+    told: Option<Vec<(u32, CpuSet)>>,
 }
 
 impl Keeper {
@@ -128,25 +131,22 @@ impl Keeper {
     /// Has the scheduler know which CPUs are whose alone, if that has changed. The cpusets hold everybody to it at once; what
     /// the scheduler makes of it can wait until this is called again.
     fn tell_dedicated(&self, host: &Host) {
-        let mut sets: Vec<_> = host
-            .limits
-            .cpus()
-            .into_iter()
-            .filter_map(|(zone, cpu)| Some((zone, cpu.cpus.filter(|_| cpu.dedicated)?)))
-            .collect();
-        sets.sort_by_key(|(zone, _)| *zone);
+        let sets = match dedicated(host) {
+            Ok(Some(sets)) => sets,
+            // A boot has its CPUs, and no slot yet.
+            Ok(None) => return,
+            Err(e) => {
+                tracing::error!("which CPUs are dedicated to whom is not known: {}", whole(&e));
+                return;
+            }
+        };
         let mut loaded = self.scheduler();
         let Loaded { scheduler: Some(scheduler), told, .. } = &mut *loaded else { return };
         if told.as_ref() == Some(&sets) {
             return;
         }
-        let done = host.metering.assigned().and_then(|assigned| {
-            let slot = |zone: &Uuid| Some(assigned.iter().find(|one| one.zone == *zone)?.slot);
-            let sets: Vec<_> =
-                sets.iter().filter_map(|(zone, cpus)| Some((slot(zone)?, cpus.numbers()))).collect();
-            scheduler.dedicate(&sets)
-        });
-        if let Err(e) = done {
+        let numbers: Vec<_> = sets.iter().map(|(slot, cpus)| (*slot, cpus.numbers())).collect();
+        if let Err(e) = scheduler.dedicate(&numbers) {
             tracing::error!("the scheduler does not know which CPUs are dedicated: {}", whole(&e));
         }
         *told = Some(sets);
@@ -190,4 +190,21 @@ impl Keeper {
     fn scheduler(&self) -> MutexGuard<'_, Loaded> {
         self.scheduler.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Slots of the zones that have CPUs for themselves, with those; none while one of them has no slot. A zone that is booted
+/// again may have another.
+fn dedicated(host: &Host) -> Result<Option<Vec<(u32, CpuSet)>>, EbpfError> {
+    let own = |(zone, cpu): (Uuid, Cpu)| Some((zone, cpu.cpus.filter(|_| cpu.dedicated)?));
+    let zones: Vec<_> = host.limits.cpus().into_iter().filter_map(own).collect();
+    if zones.is_empty() {
+        return Ok(Some(Vec::new()));
+    }
+    let assigned = host.metering.assigned()?;
+    let slot = |zone: &Uuid| Some(assigned.iter().find(|one| one.zone == *zone)?.slot);
+    let sets: Option<Vec<_>> = zones.into_iter().map(|(zone, cpus)| Some((slot(&zone)?, cpus))).collect();
+    Ok(sets.map(|mut sets| {
+        sets.sort_by_key(|(slot, _)| *slot);
+        sets
+    }))
 }
