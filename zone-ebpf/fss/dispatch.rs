@@ -3,10 +3,9 @@
 use zone_ebpf_abi::fss::{MAX_CPUS, NOBODY, before, later};
 
 use crate::{
-    cap,
-    enqueue::{self, CPU_QUEUE},
-    host,
+    cap, enqueue, host,
     kernel::{self, Task, argument},
+    queue::Queue,
     run, sweep, task,
     tree::Tree,
     zone::{self, Zone},
@@ -23,24 +22,24 @@ extern "C" fn fss_dispatch(ctx: *const u64) -> i32 {
 #[inline(always)]
 fn serve(cpu: u32, last: Task) -> Option<()> {
     let tree = Tree::get()?;
-    let own_queue = CPU_QUEUE + u64::from(cpu);
-    if sweep::rescue(cpu, own_queue).is_some() {
+    let own = Queue::of_cpu(cpu);
+    if sweep::rescue(cpu, own).is_some() {
         return Some(());
     }
     let owner = host::owner(cpu);
     let (slot, waiting) = first_for(owner, tree);
-    let bound = bound_rank(own_queue);
-    if bound == FLUSH && kernel::take(own_queue) {
+    let bound = bound_rank(own);
+    if bound == FLUSH && own.take() {
         run::on(cpu)?.rescue = sweep::CROWDED;
         return Some(());
     }
     if goes_on(last, (slot, waiting), bound, tree).is_some() {
         return Some(());
     }
-    if before(bound, waiting) && kernel::take(own_queue) {
+    if before(bound, waiting) && own.take() {
         return Some(());
     }
-    if waiting != NOBODY && take_of(slot) {
+    if waiting != NOBODY && take_of(slot, cpu) {
         return Some(());
     }
     // The zone that is first has something on its way into its queue, or another CPU has just taken the last of it, or it
@@ -49,7 +48,7 @@ fn serve(cpu: u32, last: Task) -> Option<()> {
         enqueue::send_home(slot, tree);
     }
     let (second, waiting) = if owner == 0 { tree.first_but(slot) } else { (slot, NOBODY) };
-    if waiting != NOBODY && take_of(second) || kernel::take(own_queue) {
+    if waiting != NOBODY && take_of(second, cpu) || own.take() {
         return Some(());
     }
     steal(cpu);
@@ -67,8 +66,10 @@ fn first_for(owner: u32, tree: Tree) -> (u32, u64) {
 }
 
 #[inline(always)]
-fn take_of(slot: u32) -> bool {
-    if !kernel::take(u64::from(slot)) {
+fn take_of(slot: u32, cpu: u32) -> bool {
+    let (queue, cache) = (Queue::of_zone(slot), host::cache(cpu));
+    let near = cache != 0 && queue.take_near(cache);
+    if !near && !queue.take() {
         return false;
     }
     if let Some(zone) = Zone::of_slot(slot) {
@@ -83,12 +84,11 @@ const FLUSH: u64 = NOBODY - 1;
 
 /// What the zone of the task that waits first for this CPU alone is served by.
 #[inline(always)]
-fn bound_rank(queue: u64) -> u64 {
-    // SAFETY: a function of the kernel, called as it defines it.
-    if unsafe { kernel::scx_bpf_dsq_nr_queued(queue) } <= 0 {
+fn bound_rank(queue: Queue) -> u64 {
+    if queue.is_empty() {
         return NOBODY;
     }
-    let zone = kernel::head(queue).and_then(|head| {
+    let zone = queue.head().and_then(|head| {
         let kept = task::of(head)?;
         if kept.bound_in == 0 { None } else { Zone::of_slot(kept.bound_in - 1) }
     });
@@ -118,7 +118,7 @@ fn goes_on(last: Task, first: (u32, u64), bound: u64, tree: Tree) -> Option<()> 
         return None;
     }
     if slot == zone.slot && waiting != NOBODY {
-        let next = task::of(kernel::head(u64::from(slot))?)?.virtual_ns;
+        let next = task::of(Queue::of_zone(slot).head()?)?.virtual_ns;
         if later(next, kept.virtual_ns) != next {
             return None;
         }
@@ -145,7 +145,7 @@ fn steal(cpu: u32) {
         if other >= cpus {
             return;
         }
-        if other != cpu && kernel::take(CPU_QUEUE + u64::from(other)) {
+        if other != cpu && Queue::of_cpu(other).take() {
             return;
         }
         other += 1;
@@ -160,7 +160,7 @@ extern "C" fn fss_update_idle(ctx: *const u64) -> i32 {
     if idle
         && let Some(tree) = Tree::get()
         && (first_for(host::owner(cpu as u32), tree).1 != NOBODY
-            || bound_rank(CPU_QUEUE + cpu as u64) != NOBODY)
+            || bound_rank(Queue::of_cpu(cpu as u32)) != NOBODY)
     {
         kernel::kick(cpu, kernel::kick_idle());
     }

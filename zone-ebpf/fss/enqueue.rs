@@ -5,13 +5,11 @@ use zone_ebpf_abi::fss::{FssTask, before, is_idle, later, place, weighted};
 use crate::{
     atomic, host, inner,
     kernel::{self, Task, argument},
+    queue::Queue,
     run, task,
     tree::Tree,
     zone::{self, Zone},
 };
-
-/// Queues of CPUs are numbered from here on; those of zones by their slots.
-pub(crate) const CPU_QUEUE: u64 = 1 << 20;
 
 /// By how much less a zone must have had before it takes the CPU from another in the midst of a slice: a quarter of one.
 const MARGIN: u64 = zone::SLICE / 4;
@@ -34,7 +32,7 @@ fn run_at_once(woken: Task) -> Option<()> {
     let zone = task::zone(woken, kept)?;
     if zone.throttled() == 0 {
         zone.want();
-        woken.insert(kernel::local(), zone::slice(), 0);
+        woken.insert(Queue::local(), zone::slice(), 0);
     }
     Some(())
 }
@@ -44,14 +42,14 @@ fn run_at_once(woken: Task) -> Option<()> {
 extern "C" fn fss_enqueue(ctx: *const u64) -> i32 {
     let (ready, flags) = (Task::argument(ctx, 0), argument(ctx, 1));
     if ready.serves_its_cpu() {
-        ready.insert(kernel::local(), kernel::default_slice(), flags | kernel::preempt());
+        ready.insert(Queue::local(), kernel::default_slice(), flags | kernel::preempt());
     } else if ready.is_kernels() && flags & kernel::wakeup() != 0 {
         // Others of the kernel's have a slice at once, however small the host's part is beside hundreds of zones: everybody
         // depends on them, the kernel's watch over this scheduler first. What they want beyond that waits its turn.
-        ready.insert(kernel::local(), zone::SLICE, flags | kernel::preempt());
+        ready.insert(Queue::local(), zone::SLICE, flags | kernel::preempt());
     } else if wait(ready, flags).is_none() {
         // Nothing could be kept of it, for want of memory.
-        ready.insert(kernel::local(), zone::slice(), flags);
+        ready.insert(Queue::local(), zone::slice(), flags);
     }
     0
 }
@@ -74,12 +72,12 @@ fn wait(ready: Task, flags: u64) -> Option<()> {
         kept.bound_in = zone.slot + 1;
         let place = place_of_next(zone);
         zone.count_bound(true);
-        ready.insert_by(CPU_QUEUE + cpu as u64, zone::slice(), place, flags);
+        ready.insert_by(Queue::of_cpu(cpu as u32), zone::slice(), place, flags);
     } else {
         kept.queued_in = zone.slot + 1;
         zone.count_queued(true);
         zone.refresh(tree);
-        ready.insert_by(u64::from(zone.slot), zone::slice(), kept.virtual_ns, flags);
+        ready.insert_by(Queue::of_zone(zone.slot), zone::slice(), kept.virtual_ns, flags);
     }
     if zone.throttled() != 0 {
         return Some(());
@@ -104,9 +102,10 @@ fn place_of_next(zone: Zone) -> u64 {
 #[inline(always)]
 pub(crate) fn send_home(slot: u32, tree: Tree) -> Option<()> {
     let zone = Zone::of_slot(slot)?;
-    let home =
-        |task: Task| host::is_bound(task, zone).then(|| (CPU_QUEUE + task.cpu() as u64, place_of_next(zone)));
-    kernel::send(u64::from(slot), home, |task| {
+    let home = |task: Task| {
+        host::is_bound(task, zone).then(|| (Queue::of_cpu(task.cpu() as u32), place_of_next(zone)))
+    };
+    Queue::of_zone(slot).send(home, |task| {
         let Some(kept) = task::of(task) else { return };
         // Where it runs already, that is counted.
         if atomic::swap32(&raw mut kept.queued_in, 0) != 0 {

@@ -35,6 +35,22 @@ pub(crate) fn owner(cpu: u32) -> u32 {
     OWNERS.get_ptr(cpu).map_or(0, |owner| unsafe { owner.read_volatile() })
 }
 
+/// CPU → 1 + number of its last level cache; 0: nobody said.
+#[btf_map(name = "fss_caches")]
+static CACHES: Array<u32, { MAX_CPUS as usize }> = Array::new();
+
+/// The last level cache of a CPU where that matters; 0 where there is one for all, or nobody said.
+#[inline(always)]
+pub(crate) fn cache(cpu: u32) -> u32 {
+    // SAFETY: of a map value, likewise below.
+    let caches = HOST.get_ptr(0).map_or(0, |host| unsafe { (&raw const (*host).caches).read_volatile() });
+    if caches < 2 {
+        return 0;
+    }
+    // SAFETY: as above.
+    CACHES.get_ptr(cpu).map_or(0, |cache| unsafe { cache.read_volatile() })
+}
+
 /// How many CPUs a zone has for itself; 0: it shares.
 #[inline(always)]
 pub(crate) fn owned(slot: u32) -> u32 {

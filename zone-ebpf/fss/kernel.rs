@@ -3,6 +3,8 @@
 use aya_ebpf::{Global, cty::c_void};
 use zone_ebpf_abi::fss::MAX_CPUS;
 
+use crate::queue::Queue;
+
 /// `struct task_struct` that an operation was called with, or that the kernel handed out.
 #[derive(Clone, Copy)]
 pub(crate) struct Task(pub(crate) *mut c_void);
@@ -15,24 +17,13 @@ pub(crate) fn argument(ctx: *const u64, n: usize) -> u64 {
 }
 
 unsafe extern "C" {
-    pub(crate) fn scx_bpf_create_dsq(id: u64, node: i32) -> i32;
     fn scx_bpf_dsq_insert___v2(task: *mut c_void, id: u64, slice: u64, flags: u64) -> bool;
     fn __scx_bpf_dsq_insert_vtime(task: *mut c_void, args: *mut Insert) -> bool;
-    fn scx_bpf_dsq_move_to_local___v2(id: u64, flags: u64) -> bool;
-    fn scx_bpf_dsq_move_to_local(id: u64) -> bool;
-    pub(crate) fn scx_bpf_dsq_nr_queued(id: u64) -> i32;
-    fn scx_bpf_dsq_peek(id: u64) -> *mut c_void;
     fn scx_bpf_select_cpu_dfl(task: *mut c_void, previous: i32, flags: u64, idle: *mut bool) -> i32;
     fn scx_bpf_pick_idle_cpu(allowed: *const c_void, flags: u64) -> i32;
     fn scx_bpf_kick_cpu(cpu: i32, flags: u64);
     fn scx_bpf_task_cpu(task: *const c_void) -> i32;
     fn scx_bpf_task_set_slice(task: *mut c_void, slice: u64) -> bool;
-    fn bpf_iter_scx_dsq_new(iterator: *mut Iterator, queue: u64, flags: u64) -> i32;
-    fn bpf_iter_scx_dsq_next(iterator: *mut Iterator) -> *mut c_void;
-    fn bpf_iter_scx_dsq_destroy(iterator: *mut Iterator);
-    fn scx_bpf_dsq_move(iterator: *mut Iterator, task: *mut c_void, queue: u64, flags: u64) -> bool;
-    fn scx_bpf_dsq_move_set_vtime(iterator: *mut Iterator, vtime: u64);
-    fn scx_bpf_dsq_move_vtime(iterator: *mut Iterator, task: *mut c_void, queue: u64, flags: u64) -> bool;
     fn bpf_cgroup_ancestor(cgroup: *mut c_void, level: i32) -> *mut c_void;
     fn bpf_cgroup_release(cgroup: *mut c_void);
 }
@@ -45,10 +36,6 @@ struct Insert {
     vtime: u64,
     flags: u64,
 }
-
-/// `struct bpf_iter_scx_dsq`, which only the kernel looks into.
-#[repr(C)]
-struct Iterator([u64; 6]);
 
 macro_rules! globals {
     ($($(#[$doc:meta])* $name:ident: $type:ty,)*) => {
@@ -108,10 +95,11 @@ macro_rules! flags {
 }
 
 flags! {
-    local = SCX_DSQ_LOCAL;
+    local_queue = SCX_DSQ_LOCAL;
     default_slice = SCX_SLICE_DFL;
     wakeup = SCX_ENQ_WAKEUP;
     preempt = SCX_ENQ_PREEMPT;
+    backwards = SCX_DSQ_ITER_REV;
     kick_idle = SCX_KICK_IDLE;
     kick_preempt = SCX_KICK_PREEMPT;
 }
@@ -120,6 +108,12 @@ flags! {
 #[inline(always)]
 pub(crate) fn cpus() -> u32 {
     CPUS.load()
+}
+
+/// Whether the kernel has the later form of what moves the head of a queue.
+#[inline(always)]
+pub(crate) fn has_move_v2() -> bool {
+    HAS_MOVE_V2.load() != 0
 }
 
 /// CPUs that were online when this was loaded.
@@ -172,6 +166,12 @@ impl Task {
         self.is_kernels() && self.may_use() == 1
     }
 
+    /// Since when it waits, in the kernel's ticks.
+    #[inline(always)]
+    pub(crate) fn ready_since(self) -> u64 {
+        field(self.0, &TASK_SCX_RUNNABLE_AT)
+    }
+
     /// Weight by its nice value; 100 for 0.
     #[inline(always)]
     pub(crate) fn weight(self) -> u32 {
@@ -207,15 +207,15 @@ impl Task {
 
     /// Puts it at the end of a queue, from where it runs for `slice` nanoseconds.
     #[inline(always)]
-    pub(crate) fn insert(self, queue: u64, slice: u64, flags: u64) {
+    pub(crate) fn insert(self, queue: Queue, slice: u64, flags: u64) {
         // SAFETY: as above.
-        unsafe { scx_bpf_dsq_insert___v2(self.0, queue, slice, flags) };
+        unsafe { scx_bpf_dsq_insert___v2(self.0, queue.0, slice, flags) };
     }
 
     /// Puts it into a queue that is ordered by virtual time.
     #[inline(always)]
-    pub(crate) fn insert_by(self, queue: u64, slice: u64, vtime: u64, flags: u64) {
-        let mut args = Insert { id: queue, slice, vtime, flags };
+    pub(crate) fn insert_by(self, queue: Queue, slice: u64, vtime: u64, flags: u64) {
+        let mut args = Insert { id: queue.0, slice, vtime, flags };
         // SAFETY: as above.
         unsafe { __scx_bpf_dsq_insert_vtime(self.0, &raw mut args) };
     }
@@ -330,79 +330,6 @@ impl ExitInfo {
     }
 }
 
-/// Moves the head of a queue to the CPU that asks. False if there is none that may run there.
-#[inline(always)]
-pub(crate) fn take(queue: u64) -> bool {
-    // SAFETY: a function of the kernel, called as it defines it; likewise below.
-    unsafe {
-        if HAS_MOVE_V2.load() != 0 {
-            scx_bpf_dsq_move_to_local___v2(queue, 0)
-        } else {
-            scx_bpf_dsq_move_to_local(queue)
-        }
-    }
-}
-
-/// How long a queue is walked through at most, nanoseconds: its lock is taken at each step.
-const WALK: u64 = 10_000;
-
-/// Goes through a queue, from its end if `backwards`, until it is through, or `found` is, or time is up. What `found` does
-/// with a task by the walk is what it returns.
-#[inline(always)]
-fn walk(queue: u64, backwards: bool, mut found: impl FnMut(*mut Iterator, Task) -> bool) -> bool {
-    let (mut done, begun) = (false, now());
-    let mut iterator = core::mem::MaybeUninit::<Iterator>::uninit();
-    // SAFETY: as above; what is begun is ended.
-    unsafe {
-        let flags = if backwards { SCX_DSQ_ITER_REV.load() } else { 0 };
-        bpf_iter_scx_dsq_new(iterator.as_mut_ptr(), queue, flags);
-        loop {
-            let task = bpf_iter_scx_dsq_next(iterator.as_mut_ptr());
-            if task.is_null() {
-                break;
-            }
-            if found(iterator.as_mut_ptr(), Task(task)) {
-                done = true;
-                break;
-            }
-            if now().wrapping_sub(begun) > WALK {
-                break;
-            }
-        }
-        bpf_iter_scx_dsq_destroy(iterator.as_mut_ptr());
-    }
-    done
-}
-
-/// Moves a task of a queue that has been waiting since before `then`, in the kernel's ticks, to the CPU that asks. Those that
-/// wait longest are the first or the last.
-#[inline(always)]
-pub(crate) fn take_older(queue: u64, then: u64) -> bool {
-    let take = |iterator, task: Task| {
-        let since: u64 = field(task.0, &TASK_SCX_RUNNABLE_AT);
-        // SAFETY: as above.
-        (since.wrapping_sub(then) as i64) < 0
-            && unsafe { scx_bpf_dsq_move(iterator, task.0, SCX_DSQ_LOCAL.load(), 0) }
-    };
-    walk(queue, false, take) || walk(queue, true, take)
-}
-
-/// Moves those of the first tasks of a queue elsewhere that `place` says a queue and a place in it for. `moved` is told.
-#[inline(always)]
-pub(crate) fn send(queue: u64, place: impl Fn(Task) -> Option<(u64, u64)>, moved: impl Fn(Task)) {
-    walk(queue, false, |iterator, task| {
-        let Some((to, at)) = place(task) else { return false };
-        // SAFETY: as above.
-        unsafe {
-            scx_bpf_dsq_move_set_vtime(iterator, at);
-            if scx_bpf_dsq_move_vtime(iterator, task.0, to, 0) {
-                moved(task);
-            }
-        }
-        false
-    });
-}
-
 /// The kernel's ticks in a second.
 #[inline(always)]
 pub(crate) fn ticks_a_second() -> u64 {
@@ -414,14 +341,6 @@ pub(crate) fn ticks_a_second() -> u64 {
 pub(crate) fn ticks() -> u64 {
     // SAFETY: the helper has no demand.
     unsafe { aya_ebpf::helpers::bpf_jiffies64() }
-}
-
-/// The head of a queue that is ordered by virtual time.
-#[inline(always)]
-pub(crate) fn head(queue: u64) -> Option<Task> {
-    // SAFETY: as above.
-    let task = unsafe { scx_bpf_dsq_peek(queue) };
-    if task.is_null() { None } else { Some(Task(task)) }
 }
 
 #[inline(always)]

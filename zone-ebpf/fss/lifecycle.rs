@@ -7,10 +7,9 @@ use zone_ebpf_abi::{
 };
 
 use crate::{
-    cap,
-    enqueue::CPU_QUEUE,
-    host,
+    cap, host,
     kernel::{self, ExitInfo, Task, argument},
+    queue::Queue,
     task,
     tree::Tree,
     zone::Zone,
@@ -29,8 +28,7 @@ extern "C" fn fss_init(_ctx: *const u64) -> i32 {
     Tree::empty();
     let mut slot = 0;
     while slot < MAX_SLOTS {
-        // SAFETY: a function of the kernel, called as it defines it; likewise below.
-        let made = unsafe { kernel::scx_bpf_create_dsq(u64::from(slot), -1) };
+        let made = Queue::of_zone(slot).make();
         if made != 0 {
             return made;
         }
@@ -38,8 +36,7 @@ extern "C" fn fss_init(_ctx: *const u64) -> i32 {
     }
     let (cpus, mut cpu) = (kernel::cpus(), 0);
     while cpu < MAX_CPUS && cpu < cpus {
-        // SAFETY: as above.
-        let made = unsafe { kernel::scx_bpf_create_dsq(CPU_QUEUE + u64::from(cpu), -1) };
+        let made = Queue::of_cpu(cpu).make();
         if made != 0 {
             return made;
         }

@@ -25,6 +25,7 @@ mod host;
 mod inner;
 mod kernel;
 mod lifecycle;
+mod queue;
 mod run;
 mod sweep;
 mod task;

@@ -7,7 +7,7 @@
 
 use zone_ebpf_abi::MAX_SLOTS;
 
-use crate::{host, kernel, run, zone::Zone};
+use crate::{host, kernel, queue::Queue, run, zone::Zone};
 
 /// How often a CPU looks through a queue, nanoseconds.
 const EVERY: u64 = 10_000_000;
@@ -23,14 +23,14 @@ pub(crate) const CROWDED: u32 = 2;
 
 /// Takes a task for this CPU that has waited for too long, if it is time to look and there is one.
 #[inline(always)]
-pub(crate) fn rescue(cpu: u32, own_queue: u64) -> Option<()> {
+pub(crate) fn rescue(cpu: u32, own: Queue) -> Option<()> {
     let now = kernel::now();
     let state = run::on(cpu)?;
     if now.wrapping_sub(state.swept_ns) < EVERY {
         return None;
     }
     let then = kernel::ticks().wrapping_sub(PATIENCE * kernel::ticks_a_second());
-    if kernel::take_older(own_queue, then) || kernel::take_older(u64::from(state.sweep), then) {
+    if own.take_older(then) || Queue::of_zone(state.sweep).take_older(then) {
         // The next look is at the next chance, and then the one that is found is one of many.
         state.rescue = if state.found == 0 { ALONE } else { CROWDED };
         state.found = 1;

@@ -181,6 +181,8 @@ pub struct FssHost {
     pub weight: u32,
     /// CPUs that zones have for themselves.
     pub taken: u32,
+    /// Last level caches that there are; below 2 nobody asks whose is whose.
+    pub caches: u32,
 }
 
 /// What the scheduler said when it ended.

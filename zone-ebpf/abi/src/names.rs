@@ -114,16 +114,19 @@ pub mod fss {
     pub const OWNERS: &str = "fss_owners";
     /// Slot → number of CPUs that it has for itself, `u32`.
     pub const OWNED: &str = "fss_owned";
+    /// CPU → 1 + number of its last level cache, `u32`; 0: nobody said.
+    pub const CACHES: &str = "fss_caches";
     /// One [`crate::fss::FssExit`].
     pub const ENDED: &str = "fss_ended";
     /// Maps that are pinned, for whoever wants to look at them; a timer stops with the last descriptor or pin of its map.
     /// Tasks' storage has no keys that could be listed.
-    pub const MAPS: [&str; 15] = [
+    pub const MAPS: [&str; 16] = [
         ZONES,
         ENDED,
         HOST,
         OWNERS,
         OWNED,
+        CACHES,
         "fss_come",
         "fss_bound",
         "fss_tree",

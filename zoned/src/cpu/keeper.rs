@@ -14,6 +14,7 @@ use zoned_api::{
 
 use super::{
     backend::{Backend, Choice, choose},
+    caches,
     global::{Global, GlobalError},
 };
 use crate::{
@@ -43,6 +44,8 @@ struct Loaded {
     again: bool,
     /// Which slots have which CPUs for themselves, as it knows it; none if nobody has told it yet.
     told: Option<Vec<(u32, CpuSet)>>,
+    /// Which CPUs were online when it was told of their caches.
+    placed: Option<String>,
 }
 
 impl Keeper {
@@ -123,7 +126,7 @@ impl Keeper {
         self.global.with(|shares| {
             scheduler.weigh_host(shares).map_err(|e| whole(&e))?;
             let mut loaded = self.scheduler();
-            (loaded.scheduler, loaded.told) = (Some(scheduler), None);
+            (loaded.scheduler, loaded.told, loaded.placed) = (Some(scheduler), None, None);
             Ok(())
         })
     }
@@ -152,6 +155,20 @@ impl Keeper {
         *told = Some(sets);
     }
 
+    /// Has the scheduler know which CPUs share a cache, if others are online now.
+    fn tell_caches(&self) {
+        let online = caches::online();
+        let mut loaded = self.scheduler();
+        let Loaded { scheduler: Some(scheduler), placed, .. } = &mut *loaded else { return };
+        if online.is_none() || *placed == online {
+            return;
+        }
+        if let Err(e) = scheduler.place(&caches::last_level()) {
+            tracing::error!("the scheduler does not know which CPUs share a cache: {}", whole(&e));
+        }
+        *placed = online;
+    }
+
     /// Looks whether the scheduler still works. One that the kernel has taken away is loaded again once; then others keep
     /// shares as well as they can.
     pub(super) fn look_after(&self, host: &Host) {
@@ -160,6 +177,7 @@ impl Keeper {
         }
         if present() == Present::Ours {
             self.tell_dedicated(host);
+            self.tell_caches();
             return;
         }
         let mut loaded = self.scheduler();

@@ -8,6 +8,7 @@
 //! Weights are written in one place, [`crate::zone::limits`], whoever wants them changed.
 
 mod backend;
+mod caches;
 pub mod cgroup_mode;
 mod dedicated;
 mod deficit;

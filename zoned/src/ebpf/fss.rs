@@ -6,7 +6,7 @@
 //! ```
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     os::fd::AsFd,
     path::{Path, PathBuf},
@@ -144,6 +144,17 @@ impl Scheduler {
             owned.set(slot, count as u32, 0).map_err(EbpfError::map(name::OWNED, "write it"))?;
         }
         self.tell(|host| host.taken = taken as u32)
+    }
+
+    /// Says at which last level cache each CPU is. Where there are several, a CPU takes rather what last ran beside it.
+    pub fn place(&self, caches: &BTreeMap<u32, u32>) -> Result<(), EbpfError> {
+        let mut map: Array<MapData, u32> = self.map(name::CACHES)?;
+        for cpu in 0..possible_cpus()? as u32 {
+            let cache = caches.get(&cpu).map_or(0, |cache| cache + 1);
+            map.set(cpu, cache, 0).map_err(EbpfError::map(name::CACHES, "write it"))?;
+        }
+        let count = caches.values().collect::<BTreeSet<_>>().len();
+        self.tell(|host| host.caches = count as u32)
     }
 
     fn tell(&self, change: impl FnOnce(&mut FssHost)) -> Result<(), EbpfError> {
