@@ -16,7 +16,7 @@ const STATE: &str = "/sys/kernel/sched_ext/state";
 /// The kernel's own example of such a scheduler that goes by groups' weights.
 const FLATCG: &str = "scx_flatcg";
 /// How long a scheduler may take to come or to go.
-const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// The backend of zoned's that a column of the table is measured with: where zoned is not to keep shares, it writes fixed
 /// weights.

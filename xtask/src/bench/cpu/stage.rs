@@ -14,6 +14,8 @@ use fairness::Cpus;
 use std::{
     fs,
     path::{Path, PathBuf},
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
 pub(crate) struct Stage {
@@ -52,13 +54,25 @@ impl Stage {
             self.column = column.to_owned();
         }
         let backend = keeper::backend(column);
+        let begun = Instant::now();
+        loop {
+            let by = self.kept_by()?;
+            if by.as_deref() == Some(backend) {
+                return Ok(());
+            }
+            // Until the kernel has verified a scheduler nothing keeps them.
+            ensure!(
+                by.is_none() && begun.elapsed() < keeper::LIMIT,
+                "shares are kept by {} here: `zonectl doctor` says why {backend} does not work",
+                by.as_deref().unwrap_or("nothing")
+            );
+            sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn kept_by(&self) -> Result<Option<String>> {
         let answer = self.daemon.json(&["stat", &name(0)])?;
-        let by = answer["stats"][0]["entitlement"]["kept_by"].as_str().unwrap_or("nothing");
-        ensure!(
-            by == backend,
-            "shares are kept by {by} here: `zonectl doctor` says why {backend} does not work"
-        );
-        Ok(())
+        Ok(answer["stats"][0]["entitlement"]["kept_by"].as_str().map(str::to_owned))
     }
 
     pub(crate) fn give(&self, shares: impl Iterator<Item = u64>) -> Result<()> {
