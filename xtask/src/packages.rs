@@ -113,6 +113,33 @@ impl Group {
     }
 }
 
+/// Packages that nothing here needs, and that apt would take away for the one after them where their version is another,
+/// as of a backport: both are built of one source, so an installed one is given the version of the other.
+const SIBLINGS: [(Package, &str); 1] =
+    [(package("qemu-utils", "of another version it breaks the emulator"), "qemu-system-x86")];
+
+/// What is to be installed along with `names` so that nothing installed has to go, as apt wants it named.
+pub(crate) fn along_with(names: &[&str]) -> Result<Vec<String>> {
+    let mut along = Vec::new();
+    for (sibling, of) in SIBLINGS {
+        if names.contains(&of) && missing(&[sibling])?.is_empty() {
+            along.push(format!("{}={}", sibling.name, candidate(of)?));
+        }
+    }
+    Ok(along)
+}
+
+/// The version of a package that apt would install.
+fn candidate(name: &str) -> Result<String> {
+    let output = Command::new("apt-cache")
+        .args(["show", "--no-all-versions", name])
+        .output()
+        .context("cannot ask apt what it would install")?;
+    let listing = String::from_utf8_lossy(&output.stdout);
+    let version = listing.lines().find_map(|line| line.strip_prefix("Version: "));
+    Ok(version.with_context(|| format!("apt knows no package {name}"))?.to_owned())
+}
+
 /// Those of `packages` that dpkg does not have installed.
 pub(crate) fn missing(packages: &[Package]) -> Result<Vec<Package>> {
     let output = Command::new("dpkg-query")

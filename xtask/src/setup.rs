@@ -152,8 +152,10 @@ fn install_packages(packages: &[Package]) -> Result<()> {
         [name] => format!("installing the Debian package {name}"),
         _ => format!("installing {} Debian packages", names.len()),
     };
-    let install = ["install", "--yes", "--no-install-recommends", "--no-remove"];
-    progress::logged(&title, "apt-install.log", apt(&install).args(names))
+    let install = ["install", "--yes", "--no-install-recommends", "--no-remove", "--allow-downgrades"];
+    // Not what is asked for by name alone: only these may become older.
+    let along = packages::along_with(&names)?;
+    progress::logged(&title, "apt-install.log", apt(&install).args(names).args(along))
 }
 
 const RUSTUP: Package = Package { name: "rustup", why: "conflicts with rustc-web" };
