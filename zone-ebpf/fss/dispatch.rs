@@ -39,7 +39,7 @@ fn serve(cpu: u32, last: Task) -> Option<()> {
     if before(bound, waiting) && own.take() {
         return Some(());
     }
-    if waiting != NOBODY && take_of(slot, cpu) {
+    if waiting != NOBODY && take_of(slot, cpu, tree).is_some() {
         return Some(());
     }
     // The zone that is first has something on its way into its queue, or another CPU has just taken the last of it, or it
@@ -48,7 +48,7 @@ fn serve(cpu: u32, last: Task) -> Option<()> {
         enqueue::send_home(slot, tree);
     }
     let (second, waiting) = if owner == 0 { tree.first_but(slot) } else { (slot, NOBODY) };
-    if waiting != NOBODY && take_of(second, cpu) || own.take() {
+    if waiting != NOBODY && take_of(second, cpu, tree).is_some() || own.take() {
         return Some(());
     }
     steal(cpu);
@@ -65,17 +65,25 @@ fn first_for(owner: u32, tree: Tree) -> (u32, u64) {
     (slot, Zone::of_slot(slot).map_or(NOBODY, Zone::waits))
 }
 
+/// Takes a task of a zone's for this CPU. The zone is charged before anything else is done: other CPUs, which look at the same
+/// tick, do not find it first any more.
 #[inline(always)]
-fn take_of(slot: u32, cpu: u32) -> bool {
+fn take_of(slot: u32, cpu: u32, tree: Tree) -> Option<()> {
+    let (zone, state) = (Zone::of_slot(slot)?, run::on(cpu)?);
+    let begins = zone.virtual_ns();
+    let promised = zone.promise(zone::slice());
+    zone.refresh(tree);
     let (queue, cache) = (Queue::of_zone(slot), host::cache(cpu));
     let near = cache != 0 && queue.take_near(cache);
     if !near && !queue.take() {
-        return false;
+        zone.take_back(promised);
+        zone.refresh(tree);
+        return None;
     }
-    if let Some(zone) = Zone::of_slot(slot) {
-        zone.in_turn();
-    }
-    true
+    zone.in_turn(begins);
+    run::forget_promise(state);
+    (state.promised, state.promised_to) = (promised, slot + 1);
+    Some(())
 }
 
 /// The first in a CPU's queue is of a zone that has been throttled since: it runs for as long as it takes to preempt it, and
@@ -125,7 +133,7 @@ fn goes_on(last: Task, first: (u32, u64), bound: u64, tree: Tree) -> Option<()> 
     } else if before(waiting, rank) {
         return None;
     }
-    zone.in_turn();
+    zone.in_turn(zone.virtual_ns());
     zone.advance_tasks(kept.virtual_ns);
     let slice = zone::slice();
     kept.promised = kept.promised.wrapping_add(zone.promise(slice));

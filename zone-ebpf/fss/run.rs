@@ -41,7 +41,16 @@ fn begin(next: Task) -> Option<()> {
     zone.advance_tasks(kept.virtual_ns);
     kept.runs_for = zone.slot + 1;
     kept.since_ns = next.exec_ns();
-    kept.promised = zone.promise(zone::slice());
+    // The operation may be called from another CPU than the task's.
+    let number = next.cpu();
+    let cpu = on(number as u32)?;
+    kept.promised = if cpu.promised_to == zone.slot + 1 {
+        cpu.promised_to = 0;
+        cpu.promised
+    } else {
+        forget_promise(cpu);
+        zone.promise(zone::slice())
+    };
     zone.refresh(tree);
     // It may have changed zones while it waited.
     if let Some(other) = waited_in
@@ -49,9 +58,6 @@ fn begin(next: Task) -> Option<()> {
     {
         other.refresh(tree);
     }
-    // The operation may be called from another CPU than the task's.
-    let number = next.cpu();
-    let cpu = on(number as u32)?;
     (cpu.runs, cpu.task_virtual_ns) = (zone.slot + 1, kept.virtual_ns);
     let rescue = core::mem::replace(&mut cpu.rescue, 0);
     if rescue != 0 {
@@ -64,6 +70,20 @@ fn begin(next: Task) -> Option<()> {
         _ => {}
     }
     Some(())
+}
+
+/// Something else than what it had taken was begun on a CPU: what was promised for that is taken back.
+#[inline(always)]
+pub(crate) fn forget_promise(cpu: &mut FssCpu) {
+    let to = core::mem::replace(&mut cpu.promised_to, 0);
+    if to != 0
+        && let Some(zone) = Zone::of_slot(to - 1)
+    {
+        zone.take_back(cpu.promised);
+        if let Some(tree) = Tree::get() {
+            zone.refresh(tree);
+        }
+    }
 }
 
 #[unsafe(no_mangle)]

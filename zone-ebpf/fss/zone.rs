@@ -29,8 +29,8 @@ static CONTENDERS: Array<u32, 1> = Array::new();
 #[btf_map(name = "fss_bound")]
 static BOUND: Array<u32, 1> = Array::new();
 
-/// Longest slice, nanoseconds.
-pub(crate) const SLICE: u64 = 5_000_000;
+/// Longest slice, nanoseconds. The kernel ends it at a tick: at one where there are 250 in a second.
+pub(crate) const SLICE: u64 = 3_500_000;
 /// Shortest slice.
 const SHORTEST: u64 = 1_000_000;
 /// In how many nanoseconds each zone that wants a CPU is to have its turn.
@@ -202,6 +202,13 @@ impl Zone {
         counts
     }
 
+    /// Takes a promise back.
+    #[inline(always)]
+    pub(crate) fn take_back(self, promised: u64) {
+        // SAFETY: of a map value.
+        atomic::add(unsafe { &raw mut (*self.at).virtual_ns }, promised.wrapping_neg());
+    }
+
     /// It had that much of what it was promised.
     #[inline(always)]
     pub(crate) fn charge(self, ns: u64, promised: u64) {
@@ -234,10 +241,11 @@ impl Zone {
         }
     }
 
-    /// It is its turn: the system's virtual time is the zone's. Not so for what runs out of turn.
+    /// It is its turn: the system's virtual time is what the zone's was, before it was promised anything. Not so for what runs
+    /// out of turn.
     #[inline(always)]
-    pub(crate) fn in_turn(self) {
-        advance(self.weight() == 0, self.virtual_ns());
+    pub(crate) fn in_turn(self, at: u64) {
+        advance(self.weight() == 0, at);
     }
 
     /// Its weight, as its cgroup has it.

@@ -130,6 +130,12 @@ pub struct FssCpu {
     pub rescue: u32,
     /// Virtual time of the task in its zone when it was given the CPU.
     pub task_virtual_ns: u64,
+    /// Virtual time that a zone was charged in advance for a task of its that this CPU has taken and not begun yet.
+    pub promised: u64,
+    /// 1 + slot of that zone; 0: there is none.
+    pub promised_to: u32,
+    /// Zero.
+    pub reserved: u32,
     /// When this CPU last looked for tasks that nobody serves, by the monotonic clock.
     pub swept_ns: u64,
     /// The slot whose queue it looks at next.

@@ -3,6 +3,7 @@
 //! `cpu.stat` is there in every group of cgroup2, with the cpu controller and without.
 
 use anyhow::{Context as _, Result};
+use nix::time::ClockId;
 use std::{
     fs,
     path::PathBuf,
@@ -12,6 +13,19 @@ use std::{
 
 /// How often zones are looked at.
 pub(crate) const EVERY: Duration = Duration::from_millis(100);
+
+/// How long after a tick zones are looked at: by then every CPU has done what it does at one.
+const AFTER_TICK: Duration = Duration::from_micros(500);
+
+/// Waits for a tick. The kernel accounts a thread that goes on running at ticks only: right after one its account is up to
+/// date, and just before one it lacks milliseconds. Ticks of all CPUs are at one time, which the coarse clock is set to
+/// (`clock_gettime(2)`).
+fn await_tick() -> Result<()> {
+    let period = Duration::from(ClockId::CLOCK_MONOTONIC_COARSE.res()?);
+    let tick = Duration::from(ClockId::CLOCK_MONOTONIC_COARSE.now()?) + period;
+    thread::sleep((tick + AFTER_TICK).saturating_sub(Duration::from(ClockId::CLOCK_MONOTONIC.now()?)));
+    Ok(())
+}
 
 /// The groups of zones that are looked at.
 pub(crate) struct Meter(pub(crate) Vec<PathBuf>);
@@ -50,6 +64,7 @@ impl Series {
         let mut next = from;
         while next <= from + length {
             thread::sleep(next.saturating_duration_since(Instant::now()));
+            await_tick()?;
             let at = begun.elapsed().as_secs_f64();
             self.samples.push(Sample { at, used: meter.read()? });
             next += EVERY;
