@@ -17,7 +17,9 @@ use zone_ebpf_abi::{
 };
 
 use crate::{
-    atomic, host, inner,
+    atomic,
+    count::{self, Count},
+    host, inner,
     kernel::{self, Task},
     tree::Tree,
     zone::Zone,
@@ -38,11 +40,11 @@ static CLOCK: Array<Clock, 1> = Array::new();
 
 /// Zones that are throttled.
 #[btf_map(name = "fss_throttled")]
-static THROTTLED: Array<u32, 1> = Array::new();
+static THROTTLED: Count = Count::new();
 
 /// Zones that have a cap.
 #[btf_map(name = "fss_capped")]
-static CAPPED: Array<u32, 1> = Array::new();
+static CAPPED: Count = Count::new();
 
 /// Begins to look after budgets. -EINVAL and the like as the kernel has them.
 #[inline(always)]
@@ -71,27 +73,13 @@ pub(crate) fn start() -> i32 {
 extern "C" fn tick(_map: *mut c_void, _key: *mut u32, clock: *mut Clock) -> i32 {
     // SAFETY: of a map value; the function is one that the helper can call; it is the timer that called this one.
     unsafe {
-        if count(&THROTTLED) != 0 {
+        if count::read(&THROTTLED) != 0 {
             bpf_loop(MAX_SLOTS, look_after as *mut c_void, core::ptr::null_mut(), 0);
         }
         host::weigh();
-        bpf_timer_start(&raw mut (*clock).timer, if count(&CAPPED) == 0 { CALM } else { TICK }, 0);
+        bpf_timer_start(&raw mut (*clock).timer, if count::read(&CAPPED) == 0 { CALM } else { TICK }, 0);
     }
     0
-}
-
-#[inline(always)]
-fn count(of: &Array<u32, 1>) -> u32 {
-    // SAFETY: of a map value.
-    of.get_ptr(0).map_or(0, |count| unsafe { count.read_volatile() })
-}
-
-/// One more or one less.
-#[inline(always)]
-fn counted(of: &Array<u32, 1>, more: bool) {
-    if let Some(count) = of.get_ptr_mut(0) {
-        atomic::add32(count, if more { 1 } else { 1_u32.wrapping_neg() });
-    }
 }
 
 /// Writes a zone's cap.
@@ -101,7 +89,7 @@ pub(crate) fn write(zone: Zone, cap: u64, burst_ns: u64) {
     unsafe {
         let before = atomic::swap(&raw mut (*zone.at).cap, cap);
         if (before == 0) != (cap == 0) {
-            counted(&CAPPED, cap != 0);
+            count::change_in(&CAPPED, cap != 0);
         }
         (&raw mut (*zone.at).burst_ns).write_volatile(burst_ns);
         (&raw mut (*zone.at).budget_ns).write_volatile(burst_ns as i64);
@@ -134,7 +122,7 @@ pub(crate) fn throttle(zone: Zone, yes: bool) -> bool {
     // SAFETY: of a map value.
     let changed = atomic::swap32(unsafe { &raw mut (*zone.at).throttled }, yes.into()) != u32::from(yes);
     if changed {
-        counted(&THROTTLED, yes);
+        count::change_in(&THROTTLED, yes);
     }
     changed
 }

@@ -7,7 +7,7 @@ use zone_ebpf_abi::{
 };
 
 use crate::{
-    atomic,
+    count::{self, Count},
     kernel::{self, Task},
     tree::Tree,
     zone::Zone,
@@ -18,7 +18,7 @@ static HOST: Array<FssHost, 1> = Array::new();
 
 /// How many more CPUs are online than when this was loaded.
 #[btf_map(name = "fss_come")]
-static COME: Array<u32, 1> = Array::new();
+static COME: Count = Count::new();
 
 /// CPU → 1 + slot of the zone that has it for itself; 0: everybody's.
 #[btf_map(name = "fss_owners")]
@@ -70,17 +70,13 @@ pub(crate) fn is_bound(task: Task, zone: Zone) -> bool {
 fn shared() -> u32 {
     // SAFETY: as above.
     let taken = HOST.get_ptr(0).map_or(0, |host| unsafe { (&raw const (*host).taken).read_volatile() });
-    // SAFETY: as above.
-    let come = COME.get_ptr(0).map_or(0, |come| unsafe { come.read_volatile() });
-    kernel::cpus_online().wrapping_add(come).wrapping_sub(taken)
+    kernel::cpus_online().wrapping_add(count::read(&COME)).wrapping_sub(taken)
 }
 
 /// A CPU has come, or goes.
 #[inline(always)]
 pub(crate) fn count_cpu(more: bool) {
-    if let Some(come) = COME.get_ptr_mut(0) {
-        atomic::add32(come, if more { 1 } else { 1_u32.wrapping_neg() });
-    }
+    count::change_in(&COME, more);
 }
 
 /// Gives the host the weight that user space wrote, where it is another.

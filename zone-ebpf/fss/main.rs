@@ -18,6 +18,7 @@
 
 mod atomic;
 mod cap;
+mod count;
 mod dispatch;
 mod enqueue;
 mod group;

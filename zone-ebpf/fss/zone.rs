@@ -9,7 +9,12 @@ use zone_ebpf_abi::{
     fss::{DEFAULT_WEIGHT, FssZone, NOBODY, key, later, weighted},
 };
 
-use crate::{atomic, cap, group, host, tree::Tree};
+use crate::{
+    atomic, cap,
+    count::{self, Count},
+    group, host,
+    tree::Tree,
+};
 
 #[btf_map(name = "fss_zones")]
 static ZONES: Array<FssZone, { MAX_SLOTS as usize }> = Array::new();
@@ -23,11 +28,11 @@ static TIME: Array<u64, 2> = Array::new();
 
 /// Zones that have something in their queue.
 #[btf_map(name = "fss_contenders")]
-static CONTENDERS: Array<u32, 1> = Array::new();
+static CONTENDERS: Count = Count::new();
 
 /// Tasks that wait in queues of CPUs.
 #[btf_map(name = "fss_bound")]
-static BOUND: Array<u32, 1> = Array::new();
+static BOUND: Count = Count::new();
 
 /// Longest slice, nanoseconds. The kernel ends it at a tick: at one where there are 250 in a second.
 pub(crate) const SLICE: u64 = 3_500_000;
@@ -169,27 +174,22 @@ impl Zone {
     #[inline(always)]
     pub(crate) fn count_queued(self, more: bool) {
         // SAFETY: of a map value.
-        let before = atomic::add32(unsafe { &raw mut (*self.at).queued }, one(more));
-        if before == u32::from(!more)
-            && let Some(contenders) = CONTENDERS.get_ptr_mut(0)
-        {
-            atomic::add32(contenders, one(more));
+        if count::change(unsafe { &raw mut (*self.at).queued }, more) == u32::from(!more) {
+            count::change_in(&CONTENDERS, more);
         }
     }
 
     #[inline(always)]
     pub(crate) fn count_bound(self, more: bool) {
         // SAFETY: of a map value.
-        atomic::add32(unsafe { &raw mut (*self.at).bound }, one(more));
-        if let Some(bound) = BOUND.get_ptr_mut(0) {
-            atomic::add32(bound, one(more));
-        }
+        count::change(unsafe { &raw mut (*self.at).bound }, more);
+        count::change_in(&BOUND, more);
     }
 
     #[inline(always)]
     pub(crate) fn count_running(self, more: bool) {
         // SAFETY: of a map value.
-        atomic::add32(unsafe { &raw mut (*self.at).running }, one(more));
+        count::change(unsafe { &raw mut (*self.at).running }, more);
     }
 
     /// Promises it a slice: returns what that counts.
@@ -277,11 +277,6 @@ fn rescaled(own: u64, now: u64, old: u32, new: u32) -> u64 {
     }
 }
 
-#[inline(always)]
-const fn one(more: bool) -> u32 {
-    if more { 1 } else { 1_u32.wrapping_neg() }
-}
-
 /// The zone that the cgroup at the zones' depth is; the host's for all others.
 #[inline(always)]
 pub(crate) fn identify(cgroup_id: u64) -> Identity {
@@ -314,15 +309,12 @@ fn advance(idle: bool, to: u64) {
 /// How many tasks wait in queues of CPUs.
 #[inline(always)]
 pub(crate) fn bound() -> u32 {
-    // SAFETY: of a map value.
-    BOUND.get_ptr(0).map_or(0, |count| unsafe { count.read_volatile() })
+    count::read(&BOUND)
 }
 
 /// How long a task is to run: the less, the more zones there are that wait.
 #[inline(always)]
 pub(crate) fn slice() -> u64 {
-    // SAFETY: of a map value.
-    let contenders = CONTENDERS.get_ptr(0).map_or(0, |count| unsafe { count.read_volatile() });
-    let slice = ROUND / (u64::from(contenders) + 1);
+    let slice = ROUND / (u64::from(count::read(&CONTENDERS)) + 1);
     slice.clamp(SHORTEST, SLICE)
 }
