@@ -33,6 +33,8 @@ const CALM: u64 = 100_000_000;
 #[repr(C)]
 struct Clock {
     timer: bpf_timer,
+    /// [`host::changes`] that have been looked at.
+    changes: u64,
 }
 
 #[btf_map(name = "fss_clock")]
@@ -77,6 +79,12 @@ extern "C" fn tick(_map: *mut c_void, _key: *mut u32, clock: *mut Clock) -> i32 
             bpf_loop(MAX_SLOTS, look_after as *mut c_void, core::ptr::null_mut(), 0);
         }
         host::weigh();
+        let changes = u64::from(host::changes());
+        if (*clock).changes != changes {
+            (*clock).changes = changes;
+            bpf_loop(MAX_SLOTS, look_at_own as *mut c_void, core::ptr::null_mut(), 0);
+            kernel::kick_all_idle();
+        }
         bpf_timer_start(&raw mut (*clock).timer, if count::read(&CAPPED) == 0 { CALM } else { TICK }, 0);
     }
     0
@@ -101,6 +109,15 @@ pub(crate) fn write(zone: Zone, cap: u64, burst_ns: u64) {
 #[unsafe(no_mangle)]
 extern "C" fn look_after(slot: u32, _: *mut c_void) -> i64 {
     look(slot);
+    0
+}
+
+/// Called for each slot; 0 to go on.
+#[unsafe(no_mangle)]
+extern "C" fn look_at_own(slot: u32, _: *mut c_void) -> i64 {
+    if let (Some(zone), Some(tree)) = (Zone::of_slot(slot), Tree::get()) {
+        zone.look_at_own(tree);
+    }
     0
 }
 

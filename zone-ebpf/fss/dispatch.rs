@@ -1,6 +1,6 @@
 //! A CPU wants a task: who is served.
 
-use zone_ebpf_abi::fss::{MAX_CPUS, NOBODY, before, later};
+use zone_ebpf_abi::fss::{FssCpu, MAX_CPUS, NOBODY, before, earlier, key, later};
 
 use crate::{
     cap, enqueue, host,
@@ -28,15 +28,16 @@ fn serve(cpu: u32, last: Task) -> Option<()> {
     }
     let owner = host::owner(cpu);
     let (slot, waiting) = first_for(owner, tree);
-    let bound = bound_rank(own);
-    if bound == FLUSH && own.take() {
-        run::on(cpu)?.rescue = sweep::CROWDED;
+    let state = run::on(cpu)?;
+    let bound = Bound::first(own);
+    if bound.rank == FLUSH && own.take() {
+        state.rescue = sweep::CROWDED;
         return Some(());
     }
-    if goes_on(last, (slot, waiting), bound, tree).is_some() {
+    if goes_on(last, (slot, waiting), &bound, state, tree).is_some() {
         return Some(());
     }
-    if before(bound, waiting) && own.take() {
+    if before(bound.beside(slot), waiting) && bound.take(own, state) {
         return Some(());
     }
     if waiting != NOBODY && take_of(slot, cpu, tree).is_some() {
@@ -48,7 +49,7 @@ fn serve(cpu: u32, last: Task) -> Option<()> {
         enqueue::send_home(slot, tree);
     }
     let (second, waiting) = if owner == 0 { tree.first_but(slot) } else { (slot, NOBODY) };
-    if waiting != NOBODY && take_of(second, cpu, tree).is_some() || own.take() {
+    if waiting != NOBODY && take_of(second, cpu, tree).is_some() || bound.take(own, state) {
         return Some(());
     }
     steal(cpu);
@@ -74,13 +75,13 @@ fn take_of(slot: u32, cpu: u32, tree: Tree) -> Option<()> {
     let promised = zone.promise(zone::slice());
     zone.refresh(tree);
     let (queue, cache) = (Queue::of_zone(slot), host::cache(cpu));
-    let near = cache != 0 && queue.take_near(cache);
+    let near = cache != 0 && queue.take_near(cache, cpu);
     if !near && !queue.take() {
         zone.take_back(promised);
         zone.refresh(tree);
         return None;
     }
-    zone.in_turn(begins);
+    zone.in_turn(state, begins, begins);
     run::forget_promise(state);
     (state.promised, state.promised_to) = (promised, slot + 1);
     Some(())
@@ -90,28 +91,68 @@ fn take_of(slot: u32, cpu: u32, tree: Tree) -> Option<()> {
 /// then waits where it holds up nobody.
 const FLUSH: u64 = NOBODY - 1;
 
-/// What the zone of the task that waits first for this CPU alone is served by.
-#[inline(always)]
-fn bound_rank(queue: Queue) -> u64 {
-    if queue.is_empty() {
-        return NOBODY;
-    }
-    let zone = queue.head().and_then(|head| {
-        let kept = task::of(head)?;
-        if kept.bound_in == 0 { None } else { Zone::of_slot(kept.bound_in - 1) }
-    });
-    match zone {
-        Some(zone) if zone.throttled() != 0 => FLUSH,
-        Some(zone) => zone.rank(),
+/// The first of the tasks that wait for a CPU alone.
+struct Bound {
+    zone: Option<Zone>,
+    /// What its zone is served by beside those that may run elsewhere too; [`NOBODY`] if nothing waits.
+    rank: u64,
+    /// What it is served by after what runs there: no later than where it was put, though its zone has had more elsewhere since.
+    place: u64,
+    /// The zone's virtual time, and the one that it is served at there.
+    times: (u64, u64),
+}
+
+impl Bound {
+    #[inline(always)]
+    fn first(queue: Queue) -> Self {
+        if queue.is_empty() {
+            return Self { zone: None, rank: NOBODY, place: NOBODY, times: (0, 0) };
+        }
         // It is not known whose turn it is: better too early than never.
-        None => 0,
+        Self::head(queue).unwrap_or(Self { zone: None, rank: 0, place: 0, times: (0, 0) })
+    }
+
+    #[inline(always)]
+    fn head(queue: Queue) -> Option<Self> {
+        let head = queue.head()?;
+        let kept = task::of(head)?;
+        if kept.bound_in == 0 {
+            return None;
+        }
+        let zone = Zone::of_slot(kept.bound_in - 1)?;
+        let (own, weight) = (zone.virtual_ns(), zone.weight());
+        // Those of zones without shares are beyond all others in the queue.
+        let there = if weight == 0 { own } else { earlier(own, head.place()) };
+        let (rank, place) = match zone.throttled() {
+            0 => (key(own, weight), key(there, weight)),
+            _ => (FLUSH, FLUSH),
+        };
+        Some(Self { zone: Some(zone), rank, place, times: (own, there) })
+    }
+
+    /// What it is served by beside that slot's tasks that may run elsewhere: its own zone's have the same rank.
+    #[inline(always)]
+    fn beside(&self, slot: u32) -> u64 {
+        if self.zone.is_some_and(|zone| zone.slot == slot) { self.place } else { self.rank }
+    }
+
+    /// Takes what waits first there now, which may be another than this was of.
+    #[inline(always)]
+    fn take(&self, queue: Queue, state: &mut FssCpu) -> bool {
+        if !queue.take() {
+            return false;
+        }
+        if let Some(zone) = self.zone {
+            zone.in_turn(state, self.times.0, self.times.1);
+        }
+        true
     }
 }
 
 /// Whether the task that the CPU has goes on: its zone has had less than all that wait, and it less than its zone's others.
-/// `first` is the slot that waits first, with its key, `bound` the key of what waits for this CPU.
+/// `first` is the slot that waits first, with its key.
 #[inline(always)]
-fn goes_on(last: Task, first: (u32, u64), bound: u64, tree: Tree) -> Option<()> {
+fn goes_on(last: Task, first: (u32, u64), bound: &Bound, state: &mut FssCpu, tree: Tree) -> Option<()> {
     if last.0.is_null() || !last.is_ready() {
         return None;
     }
@@ -122,7 +163,7 @@ fn goes_on(last: Task, first: (u32, u64), bound: u64, tree: Tree) -> Option<()> 
     let zone = Zone::of_slot(kept.runs_for - 1)?;
     cap::settle(zone, last, kept);
     let (rank, (slot, waiting)) = (zone.rank(), first);
-    if zone.throttled() != 0 || before(bound, rank) {
+    if zone.throttled() != 0 || before(bound.place, rank) {
         return None;
     }
     if slot == zone.slot && waiting != NOBODY {
@@ -133,7 +174,7 @@ fn goes_on(last: Task, first: (u32, u64), bound: u64, tree: Tree) -> Option<()> 
     } else if before(waiting, rank) {
         return None;
     }
-    zone.in_turn(zone.virtual_ns());
+    zone.in_turn(state, zone.virtual_ns(), zone.virtual_ns());
     zone.advance_tasks(kept.virtual_ns);
     let slice = zone::slice();
     kept.promised = kept.promised.wrapping_add(zone.promise(slice));
@@ -167,8 +208,7 @@ extern "C" fn fss_update_idle(ctx: *const u64) -> i32 {
     let (cpu, idle) = (argument(ctx, 0) as i32, argument(ctx, 1) & 0xff != 0);
     if idle
         && let Some(tree) = Tree::get()
-        && (first_for(host::owner(cpu as u32), tree).1 != NOBODY
-            || bound_rank(Queue::of_cpu(cpu as u32)) != NOBODY)
+        && (first_for(host::owner(cpu as u32), tree).1 != NOBODY || !Queue::of_cpu(cpu as u32).is_empty())
     {
         kernel::kick(cpu, kernel::kick_idle());
     }

@@ -1,6 +1,6 @@
 //! A task is ready to run: where it waits.
 
-use zone_ebpf_abi::fss::{FssTask, before, is_idle, later, place, weighted};
+use zone_ebpf_abi::fss::{FssTask, before, is_idle, place, weighted};
 
 use crate::{
     atomic, host, inner,
@@ -31,10 +31,17 @@ fn run_at_once(woken: Task) -> Option<()> {
     let kept = task::of(woken)?;
     let zone = task::zone(woken, kept)?;
     if zone.throttled() == 0 {
-        zone.want();
+        zone.want(only(woken, zone), true);
+        zone.catch_up(woken, kept, zone::SLICE);
         woken.insert(Queue::local(), zone::slice(), 0);
     }
     Some(())
+}
+
+/// The CPU that a task is to run on, if it may use only some of those that its zone's others may.
+#[inline(always)]
+fn only(task: Task, zone: Zone) -> Option<u32> {
+    host::is_bound(task, zone).then(|| task.cpu() as u32)
 }
 
 #[unsafe(no_mangle)]
@@ -59,20 +66,21 @@ fn wait(ready: Task, flags: u64) -> Option<()> {
     let kept = task::of(ready)?;
     let zone = task::zone(ready, kept)?;
     let tree = Tree::get()?;
-    zone.want();
+    let (woken, only) = (flags & kernel::wakeup() != 0, only(ready, zone));
+    zone.want(only, woken);
     // One that slept does not come with a claim on what the others had meanwhile. One that did not missed it while others, on
     // other CPUs, came further than it could alone.
-    let claim = if flags & kernel::wakeup() != 0 { zone::SLICE } else { zone::CLAIM };
-    let least = zone.task_virtual_ns().wrapping_sub(weighted(claim, ready.weight()));
-    kept.virtual_ns = later(kept.virtual_ns, least);
+    zone.catch_up(ready, kept, if woken { zone::SLICE } else { zone::CLAIM });
     leave_queue(kept, tree);
     let cpu = ready.cpu();
     // Where a throttled zone's tasks are first in a CPU's queue they would hold up the others'.
-    if host::is_bound(ready, zone) && zone.throttled() == 0 {
+    if let Some(only) = only
+        && zone.throttled() == 0
+    {
         kept.bound_in = zone.slot + 1;
-        let place = place_of_next(zone);
+        let place = place_of_next(zone, only);
         zone.count_bound(true);
-        ready.insert_by(Queue::of_cpu(cpu as u32), zone::slice(), place, flags);
+        ready.insert_by(Queue::of_cpu(only), zone::slice(), place, flags);
     } else {
         kept.queued_in = zone.slot + 1;
         zone.count_queued(true);
@@ -85,7 +93,7 @@ fn wait(ready: Task, flags: u64) -> Option<()> {
     let idle = ready.pick_idle();
     if idle >= 0 {
         kernel::kick(idle, kernel::kick_idle());
-    } else if flags & kernel::wakeup() != 0 && goes_first(zone, kept.virtual_ns, cpu).is_some() {
+    } else if woken && goes_first(zone, kept.virtual_ns, cpu).is_some() {
         kernel::kick(cpu, kernel::kick_preempt());
     }
     Some(())
@@ -93,8 +101,11 @@ fn wait(ready: Task, flags: u64) -> Option<()> {
 
 /// Where in a CPU's queue a zone's next task stands.
 #[inline(always)]
-fn place_of_next(zone: Zone) -> u64 {
-    place(zone.virtual_ns(), zone.weight(), zone.bound(), zone::slice(), zone::time(false))
+fn place_of_next(zone: Zone, cpu: u32) -> u64 {
+    let own = zone.virtual_ns();
+    // Where all are of one zone there is nobody to come after.
+    let now = if host::owned(zone) == 0 { run::time(cpu) } else { own };
+    place(own, zone.weight(), zone.bound(), zone::slice(), now)
 }
 
 /// What waits in a zone's queue though it may use some CPUs only, which is how a throttled zone's wait, waits for one of them
@@ -102,9 +113,7 @@ fn place_of_next(zone: Zone) -> u64 {
 #[inline(always)]
 pub(crate) fn send_home(slot: u32, tree: Tree) -> Option<()> {
     let zone = Zone::of_slot(slot)?;
-    let home = |task: Task| {
-        host::is_bound(task, zone).then(|| (Queue::of_cpu(task.cpu() as u32), place_of_next(zone)))
-    };
+    let home = |task: Task| only(task, zone).map(|cpu| (Queue::of_cpu(cpu), place_of_next(zone, cpu)));
     Queue::of_zone(slot).send(home, |task| {
         let Some(kept) = task::of(task) else { return };
         // Where it runs already, that is counted.

@@ -3,7 +3,7 @@
 use aya_ebpf::{btf_maps::Array, macros::btf_map};
 use zone_ebpf_abi::{
     MAX_SLOTS,
-    fss::{FssHost, MAX_CPUS},
+    fss::{FssHost, FssOwned, MAX_CPUS},
 };
 
 use crate::{
@@ -24,15 +24,16 @@ static COME: Count = Count::new();
 #[btf_map(name = "fss_owners")]
 static OWNERS: Array<u32, { MAX_CPUS as usize }> = Array::new();
 
-/// Slot → how many CPUs it has for itself; 0: it shares.
 #[btf_map(name = "fss_owned")]
-static OWNED: Array<u32, { MAX_SLOTS as usize }> = Array::new();
+static OWNED: Array<FssOwned, { MAX_SLOTS as usize }> = Array::new();
 
 /// 1 + slot of the zone that has a CPU for itself; 0: it is everybody's.
 #[inline(always)]
 pub(crate) fn owner(cpu: u32) -> u32 {
     // SAFETY: of a map value, likewise below.
-    OWNERS.get_ptr(cpu).map_or(0, |owner| unsafe { owner.read_volatile() })
+    let owner = OWNERS.get_ptr(cpu).map_or(0, |owner| unsafe { owner.read_volatile() });
+    // Until user space has heard of it, a slot's next zone has nothing of the one before it.
+    if owner != 0 && Zone::of_slot(owner - 1).is_some_and(|zone| owned(zone) != 0) { owner } else { 0 }
 }
 
 /// CPU → 1 + number of its last level cache; 0: nobody said.
@@ -43,34 +44,48 @@ static CACHES: Array<u32, { MAX_CPUS as usize }> = Array::new();
 #[inline(always)]
 pub(crate) fn cache(cpu: u32) -> u32 {
     // SAFETY: of a map value, likewise below.
-    let caches = HOST.get_ptr(0).map_or(0, |host| unsafe { (&raw const (*host).caches).read_volatile() });
-    if caches < 2 {
+    if said(|host| unsafe { (&raw const (*host).caches).read_volatile() }) < 2 {
         return 0;
     }
     // SAFETY: as above.
     CACHES.get_ptr(cpu).map_or(0, |cache| unsafe { cache.read_volatile() })
 }
 
+/// A word of what user space said.
+#[inline(always)]
+fn said(word: impl FnOnce(*const FssHost) -> u32) -> u32 {
+    HOST.get_ptr(0).map_or(0, word)
+}
+
+/// How often that has changed what zones have for themselves.
+#[inline(always)]
+pub(crate) fn changes() -> u32 {
+    // SAFETY: as above.
+    said(|host| unsafe { (&raw const (*host).changes).read_volatile() })
+}
+
 /// How many CPUs a zone has for itself; 0: it shares.
 #[inline(always)]
-pub(crate) fn owned(slot: u32) -> u32 {
+pub(crate) fn owned(zone: Zone) -> u32 {
+    let Some(at) = OWNED.get_ptr(zone.slot) else { return 0 };
     // SAFETY: as above.
-    OWNED.get_ptr(slot).map_or(0, |owned| unsafe { owned.read_volatile() })
+    let (generation, cpus) =
+        unsafe { ((&raw const (*at).generation).read_volatile(), (&raw const (*at).cpus).read_volatile()) };
+    if cpus != 0 && generation == zone.generation() { cpus } else { 0 }
 }
 
 /// Whether a task may use only some of the CPUs that its zone's others may.
 #[inline(always)]
 pub(crate) fn is_bound(task: Task, zone: Zone) -> bool {
-    let own = owned(zone.slot);
-    task.may_use() < if own == 0 { shared() } else { own }
-}
-
-/// How many CPUs are everybody's.
-#[inline(always)]
-fn shared() -> u32 {
-    // SAFETY: as above.
-    let taken = HOST.get_ptr(0).map_or(0, |host| unsafe { (&raw const (*host).taken).read_volatile() });
-    kernel::cpus_online().wrapping_add(count::read(&COME)).wrapping_sub(taken)
+    let online = kernel::cpus_online().wrapping_add(count::read(&COME));
+    let all = match owned(zone) {
+        // Threads of the kernel's are in no cpuset: those that may use some CPUs may be for zones' own ones alone.
+        0 if task.is_kernels() => online,
+        // SAFETY: as above.
+        0 => online.wrapping_sub(said(|host| unsafe { (&raw const (*host).taken).read_volatile() })),
+        own => own,
+    };
+    task.may_use() < all
 }
 
 /// A CPU has come, or goes.

@@ -24,6 +24,7 @@ unsafe extern "C" {
     fn scx_bpf_kick_cpu(cpu: i32, flags: u64);
     fn scx_bpf_task_cpu(task: *const c_void) -> i32;
     fn scx_bpf_task_set_slice(task: *mut c_void, slice: u64) -> bool;
+    fn bpf_cpumask_test_cpu(cpu: u32, mask: *const c_void) -> bool;
     fn bpf_cgroup_ancestor(cgroup: *mut c_void, level: i32) -> *mut c_void;
     fn bpf_cgroup_release(cgroup: *mut c_void);
 }
@@ -54,12 +55,14 @@ globals! {
     TASK_EXEC_NS: u32,
     TASK_CPUS_ALLOWED: u32,
     TASK_CPUS: u32,
+    TASK_MIGRATION_DISABLED: u32,
     TASK_CGROUPS: u32,
     TASK_GROUP: u32,
     GROUP_CGROUP: u32,
     TASK_SCX_FLAGS: u32,
     TASK_SCX_WEIGHT: u32,
     TASK_SCX_RUNNABLE_AT: u32,
+    TASK_SCX_VTIME: u32,
     CSS_SET_CGROUP: u32,
     CGROUP_NODE: u32,
     CGROUP_LEVEL: u32,
@@ -164,6 +167,23 @@ impl Task {
     #[inline(always)]
     pub(crate) fn serves_its_cpu(self) -> bool {
         self.is_kernels() && self.may_use() == 1
+    }
+
+    /// Whether another CPU may have it now. The kernel takes a scheduler away that moves a task to where it may not run.
+    #[inline(always)]
+    pub(crate) fn may_move_to(self, cpu: u32) -> bool {
+        if self.cpu() as u32 == cpu {
+            return true;
+        }
+        let allowed: *const c_void = field(self.0, &TASK_CPUS);
+        // SAFETY: a function of the kernel, called as it defines it.
+        field::<u16>(self.0, &TASK_MIGRATION_DISABLED) == 0 && unsafe { bpf_cpumask_test_cpu(cpu, allowed) }
+    }
+
+    /// Where it stands in a queue that is ordered by virtual time.
+    #[inline(always)]
+    pub(crate) fn place(self) -> u64 {
+        field(self.0, &TASK_SCX_VTIME)
     }
 
     /// Since when it waits, in the kernel's ticks.

@@ -10,7 +10,7 @@ use crate::{
     cap, host,
     kernel::{self, ExitInfo, Task, argument},
     queue::Queue,
-    task,
+    run, task,
     tree::Tree,
     zone::Zone,
 };
@@ -82,15 +82,17 @@ extern "C" fn fss_exit_task(ctx: *const u64) -> i32 {
 /// A CPU comes. Without this the kernel would end the scheduler at each change.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "struct_ops.s/cpu_online")]
-extern "C" fn fss_cpu_online(_ctx: *const u64) -> i32 {
+extern "C" fn fss_cpu_online(ctx: *const u64) -> i32 {
     host::count_cpu(true);
+    run::has_gone(argument(ctx, 0) as u32, false);
     0
 }
 
 /// A CPU goes: others take what waits in its queue.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "struct_ops.s/cpu_offline")]
-extern "C" fn fss_cpu_offline(_ctx: *const u64) -> i32 {
+extern "C" fn fss_cpu_offline(ctx: *const u64) -> i32 {
     host::count_cpu(false);
+    run::has_gone(argument(ctx, 0) as u32, true);
     0
 }

@@ -94,13 +94,14 @@ impl Queue {
         }
     }
 
-    /// Moves a task that has been waiting since before `then`, in the kernel's ticks, to the CPU that asks. Those that wait
-    /// longest are the first or the last.
+    /// Moves a task that has been waiting since before `then`, in the kernel's ticks, and may run there, to the CPU that asks.
+    /// Those that wait longest are the first or the last.
     #[inline(always)]
-    pub(crate) fn take_older(self, then: u64) -> bool {
+    pub(crate) fn take_older(self, then: u64, cpu: u32) -> bool {
         let take = |iterator, task: Task| {
             // SAFETY: as above.
             (task.ready_since().wrapping_sub(then) as i64) < 0
+                && task.may_move_to(cpu)
                 && unsafe { scx_bpf_dsq_move(iterator, task.0, Self::local().0, 0) }
         };
         self.walk(0, take) || self.walk(kernel::backwards(), take)
@@ -109,7 +110,7 @@ impl Queue {
     /// Moves the first that last ran beside the CPU that asks, at that cache, there: of those that are to be served about now.
     /// False if all of them ran elsewhere.
     #[inline(always)]
-    pub(crate) fn take_near(self, cache: u32) -> bool {
+    pub(crate) fn take_near(self, cache: u32, cpu: u32) -> bool {
         let Some(first) = self.head().and_then(task::of).map(|kept| kept.virtual_ns) else { return false };
         let mut taken = false;
         self.walk(0, |iterator, task| {
@@ -119,6 +120,7 @@ impl Queue {
             }
             // SAFETY: as above.
             taken = host::cache(task.cpu() as u32) == cache
+                && task.may_move_to(cpu)
                 && unsafe { scx_bpf_dsq_move(iterator, task.0, Self::local().0, 0) };
             taken
         });

@@ -24,6 +24,22 @@ pub(crate) fn on(cpu: u32) -> Option<&'static mut FssCpu> {
     CPUS.get_ptr_mut(cpu).and_then(|at| unsafe { at.as_mut() })
 }
 
+/// The virtual time that has come in turn on a CPU.
+#[inline(always)]
+pub(crate) fn time(cpu: u32) -> u64 {
+    // SAFETY: of a map value; the word is read whole.
+    CPUS.get_ptr(cpu).map_or(0, |at| unsafe { (&raw const (*at).virtual_ns).read_volatile() })
+}
+
+/// A CPU goes offline, or has come.
+#[inline(always)]
+pub(crate) fn has_gone(cpu: u32, gone: bool) {
+    if let Some(at) = CPUS.get_ptr_mut(cpu) {
+        // SAFETY: as above.
+        unsafe { (&raw mut (*at).gone).write_volatile(gone.into()) }
+    }
+}
+
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "struct_ops/running")]
 extern "C" fn fss_running(ctx: *const u64) -> i32 {
@@ -35,9 +51,11 @@ extern "C" fn fss_running(ctx: *const u64) -> i32 {
 fn begin(next: Task) -> Option<()> {
     let kept = task::of(next)?;
     let tree = Tree::get()?;
-    let waited_in = enqueue::uncount(kept);
     let zone = task::zone(next, kept)?;
+    // In this order: there is always something to be seen of it.
     zone.count_running(true);
+    let waited_in = enqueue::uncount(kept);
+    zone.catch_up(next, kept, zone::CLAIM);
     zone.advance_tasks(kept.virtual_ns);
     kept.runs_for = zone.slot + 1;
     kept.since_ns = next.exec_ns();

@@ -81,9 +81,16 @@ pub(crate) fn zone(task: Task, kept: &mut FssTask) -> Option<Zone> {
     let id = cgroup.id();
     if kept.cgroup_id != id {
         let zone = cgroup.ancestor(kernel::zone_level());
-        let Identity { slot, generation } = identify(zone);
+        let before = Identity { slot: kept.slot, generation: kept.generation };
+        let identity = identify(zone);
+        let Identity { slot, generation } = identity;
         *kept = FssTask { cgroup_id: id, slot, generation, ..*kept };
-        return Zone::of(Identity { slot, generation }, zone);
+        let zone = Zone::of(identity, zone)?;
+        if identity != before {
+            // What it had elsewhere counts for nothing here.
+            kept.virtual_ns = zone.task_virtual_ns();
+        }
+        return Some(zone);
     }
     Zone::of_slot(kept.slot)
 }

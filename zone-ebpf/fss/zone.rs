@@ -6,13 +6,15 @@ use aya_ebpf::{
 };
 use zone_ebpf_abi::{
     HOST, Identity, MAX_SLOTS,
-    fss::{DEFAULT_WEIGHT, FssZone, NOBODY, key, later, weighted},
+    fss::{AHEAD, DEFAULT_WEIGHT, FssCpu, FssTask, FssZone, NOBODY, earlier, key, later, weighted},
 };
 
 use crate::{
     atomic, cap,
     count::{self, Count},
     group, host,
+    kernel::Task,
+    run,
     tree::Tree,
 };
 
@@ -48,7 +50,7 @@ const RESCUE: u64 = 1_000_000_000;
 const WAKE_CLAIM: u64 = SLICE;
 /// The same for one that has been wanting all the time, and got less than its share because there were not enough threads
 /// to take it.
-pub(crate) const CLAIM: u64 = 40 * SLICE;
+pub(crate) const CLAIM: u64 = 200_000_000;
 
 /// A zone's entry.
 #[derive(Clone, Copy)]
@@ -81,6 +83,7 @@ impl Zone {
         filled_ns: u64,
         task_virtual_ns: u64,
         rescued_ns: u64,
+        dedicated: u32,
     }
 
     #[inline(always)]
@@ -116,6 +119,7 @@ impl Zone {
             (*self.at).usage_ns = 0;
             (*self.at).throttles = 0;
             (*self.at).rescues = 0;
+            (*self.at).dedicated = 0;
         }
         let (cap, burst_ns) = group.map_or((0, 0), |group| (group.cap, group.burst_ns));
         cap::write(self, cap, burst_ns);
@@ -146,7 +150,7 @@ impl Zone {
     #[inline(always)]
     fn key(self) -> u64 {
         // One with CPUs for itself stands in no line.
-        if host::owned(self.slot) == 0 { self.waits() } else { NOBODY }
+        if host::owned(self) == 0 { self.waits() } else { NOBODY }
     }
 
     /// What it waits to be served by; [`NOBODY`] if it has nothing in its queue or may not.
@@ -155,19 +159,52 @@ impl Zone {
         if self.queued() != 0 && self.throttled() == 0 { self.rank() } else { NOBODY }
     }
 
-    /// It wants a CPU: what it can claim to have missed is bounded.
+    /// It wants a CPU, for a task that may use this one `only`, and that has `woken`, or had one before. What it can claim to
+    /// have missed is bounded, and what it has had more than the others is forgiven, but for some slices: those that it had while
+    /// nobody else wanted them. Where a CPU's own tasks compete with each other alone, they do by what has come there.
     #[inline(always)]
-    pub(crate) fn want(self) {
-        let asleep = self.queued() == 0 && self.bound() == 0 && self.running() == 0;
-        let weight = self.weight();
-        let claim = weighted(if asleep { WAKE_CLAIM } else { CLAIM }, weight);
-        let least = time(weight == 0).wrapping_sub(claim);
-        let own = self.virtual_ns();
-        if later(own, least) != own {
+    pub(crate) fn want(self, only: Option<u32>, woken: bool) {
+        // One with CPUs for itself competes with nobody.
+        if host::owned(self) != 0 {
+            return;
+        }
+        let (weight, own) = (self.weight(), self.virtual_ns());
+        let now = match only {
+            Some(cpu) if weight != 0 => run::time(cpu),
+            _ => time(weight == 0),
+        };
+        let alone = self.queued() == 0 && self.bound() == 0 && self.running() == 0;
+        let claim = if alone && woken { WAKE_CLAIM } else { CLAIM };
+        let mut bounded = later(own, now.wrapping_sub(weighted(claim, weight)));
+        if alone {
+            bounded = earlier(bounded, now.wrapping_add(weighted(AHEAD, weight)));
+        }
+        if bounded != own {
             // Where another CPU has just charged it that stays.
             // SAFETY: of a map value.
-            atomic::replace(unsafe { &raw mut (*self.at).virtual_ns }, own, least);
+            atomic::replace(unsafe { &raw mut (*self.at).virtual_ns }, own, bounded);
         }
+    }
+
+    /// What a task of its can claim to have missed of what its others had is bounded.
+    #[inline(always)]
+    pub(crate) fn catch_up(self, task: Task, kept: &mut FssTask, claim: u64) {
+        let least = self.task_virtual_ns().wrapping_sub(weighted(claim, task.weight()));
+        kept.virtual_ns = later(kept.virtual_ns, least);
+    }
+
+    /// Looks whether it has CPUs for itself now. One that has none any more begins where the others are.
+    #[inline(always)]
+    pub(crate) fn look_at_own(self, tree: Tree) {
+        let (before, now) = (self.dedicated(), host::owned(self));
+        // SAFETY: of a map value, word by word.
+        unsafe {
+            if before != 0 && now == 0 {
+                (&raw mut (*self.at).virtual_ns).write_volatile(time(self.weight() == 0));
+            }
+            (&raw mut (*self.at).dedicated).write_volatile(now);
+        }
+        self.refresh(tree);
     }
 
     /// One task more or less waits in its queue.
@@ -202,9 +239,10 @@ impl Zone {
         counts
     }
 
-    /// Takes a promise back.
+    /// Takes a promise back: no more than it counts now, where its weight has grown since.
     #[inline(always)]
     pub(crate) fn take_back(self, promised: u64) {
+        let promised = promised.min(weighted(SLICE, self.weight()));
         // SAFETY: of a map value.
         atomic::add(unsafe { &raw mut (*self.at).virtual_ns }, promised.wrapping_neg());
     }
@@ -212,7 +250,8 @@ impl Zone {
     /// It had that much of what it was promised.
     #[inline(always)]
     pub(crate) fn charge(self, ns: u64, promised: u64) {
-        let counts = weighted(ns, self.weight());
+        let weight = self.weight();
+        let (counts, promised) = (weighted(ns, weight), promised.min(weighted(SLICE, weight)));
         // SAFETY: of a map value.
         unsafe {
             atomic::add(&raw mut (*self.at).virtual_ns, counts.wrapping_sub(promised));
@@ -241,11 +280,18 @@ impl Zone {
         }
     }
 
-    /// It is its turn: the system's virtual time is what the zone's was, before it was promised anything. Not so for what runs
-    /// out of turn.
+    /// It is its turn on a CPU: the system's virtual time is what the zone's was, before it was promised anything, and the
+    /// CPU's is what it was served by there. Not so for what runs out of turn, or has CPUs for itself.
     #[inline(always)]
-    pub(crate) fn in_turn(self, at: u64) {
-        advance(self.weight() == 0, at);
+    pub(crate) fn in_turn(self, cpu: &mut FssCpu, at: u64, there: u64) {
+        if host::owned(self) != 0 {
+            return;
+        }
+        let idle = self.weight() == 0;
+        advance(idle, at);
+        if !idle {
+            cpu.virtual_ns = later(cpu.virtual_ns, there);
+        }
     }
 
     /// Its weight, as its cgroup has it.

@@ -88,6 +88,10 @@ pub struct FssZone {
     pub rescues: u64,
     /// When one of them last had a slice for it, by the monotonic clock.
     pub rescued_ns: u64,
+    /// CPUs that it had for itself when that was last looked at.
+    pub dedicated: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// A task as the scheduler knows it.
@@ -128,20 +132,36 @@ pub struct FssCpu {
     pub runs: u32,
     /// Not 0 if the next one is run out of turn: 1 until the next tick, 2 to be preempted at once.
     pub rescue: u32,
+    /// Virtual time that has come in turn here: what zones are measured by whose tasks may run nowhere else.
+    pub virtual_ns: u64,
     /// Virtual time of the task in its zone when it was given the CPU.
     pub task_virtual_ns: u64,
     /// Virtual time that a zone was charged in advance for a task of its that this CPU has taken and not begun yet.
     pub promised: u64,
     /// 1 + slot of that zone; 0: there is none.
     pub promised_to: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// 1 while it is offline.
+    pub gone: u32,
     /// When this CPU last looked for tasks that nobody serves, by the monotonic clock.
     pub swept_ns: u64,
     /// The slot whose queue it looks at next.
     pub sweep: u32,
+    /// The CPU whose queue it looks at next.
+    pub sweep_cpu: u32,
+    /// 1 if it is a CPU's queue that it looks at next.
+    pub sweeps_cpus: u32,
     /// 1 if it has found one there.
     pub found: u32,
+}
+
+/// What user space says of a slot: how many CPUs the zone in it has for itself.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FssOwned {
+    /// [`crate::Slot::generation`] of the zone; it says nothing of another.
+    pub generation: u32,
+    /// Number of CPUs; 0: it shares.
+    pub cpus: u32,
 }
 
 /// What the kernel says of a cgroup with a cpu controller, and what of it is ready to run.
@@ -189,6 +209,8 @@ pub struct FssHost {
     pub taken: u32,
     /// Last level caches that there are; below 2 nobody asks whose is whose.
     pub caches: u32,
+    /// Counts on with each change of what zones have for themselves.
+    pub changes: u32,
 }
 
 /// What the scheduler said when it ended.
@@ -215,6 +237,9 @@ unsafe impl aya::Pod for FssZone {}
 unsafe impl aya::Pod for FssHost {}
 // SAFETY: as above.
 #[cfg(feature = "user")]
+unsafe impl aya::Pod for FssOwned {}
+// SAFETY: as above.
+#[cfg(feature = "user")]
 unsafe impl aya::Pod for FssExit {}
 
 /// Key of a slot that has nothing to run, after all others.
@@ -233,14 +258,18 @@ pub const fn key(virtual_ns: u64, weight: u32) -> u64 {
 
 /// Where a task that waits for one CPU stands in that CPU's queue, which the kernel orders by signed differences: behind as
 /// many slices of its zone as there are of its zone's tasks before it, and behind all others if its zone has no shares.
-/// `now` is the system's virtual time.
+/// `now` is the virtual time there. A zone that has had much more elsewhere comes some slices after it, not never.
 #[inline(always)]
 pub const fn place(zone: u64, weight: u32, before: u32, slice: u64, now: u64) -> u64 {
+    let behind = weighted(slice, weight).wrapping_mul(before as u64);
     if weight == 0 {
-        return now.wrapping_add(1 << 62).wrapping_add(weighted(slice, weight).wrapping_mul(before as u64));
+        return now.wrapping_add(1 << 62).wrapping_add(behind);
     }
-    zone.wrapping_add(weighted(slice, weight).wrapping_mul(before as u64))
+    earlier(zone, now.wrapping_add(weighted(AHEAD, weight))).wrapping_add(behind)
 }
+
+/// How much service a zone may be ahead of what competes with it, nanoseconds, without having to wait for all of it.
+pub const AHEAD: u64 = 28_000_000;
 
 /// Whether the first key is served before the second. Virtual time may wrap around: what matters is which is less than half
 /// the circle ahead.
@@ -265,6 +294,12 @@ pub const fn is_idle(key: u64) -> bool {
 #[inline(always)]
 pub const fn later(a: u64, b: u64) -> u64 {
     if (a.wrapping_sub(b) as i64) < 0 { b } else { a }
+}
+
+/// The earlier of two virtual times.
+#[inline(always)]
+pub const fn earlier(a: u64, b: u64) -> u64 {
+    if (a.wrapping_sub(b) as i64) < 0 { a } else { b }
 }
 
 /// Virtual time of so many nanoseconds of service.

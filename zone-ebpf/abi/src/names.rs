@@ -112,7 +112,7 @@ pub mod fss {
     pub const HOST: &str = "fss_host";
     /// CPU → 1 + slot of the zone that has it for itself, `u32`; 0: it is everybody's.
     pub const OWNERS: &str = "fss_owners";
-    /// Slot → number of CPUs that it has for itself, `u32`.
+    /// Slot → [`crate::fss::FssOwned`].
     pub const OWNED: &str = "fss_owned";
     /// CPU → 1 + number of its last level cache, `u32`; 0: nobody said.
     pub const CACHES: &str = "fss_caches";
@@ -152,17 +152,19 @@ pub mod fss {
     /// 1 if the kernel has a function: constant and name.
     pub const FUNCTIONS: [(&str, &str); 1] = [("HAS_MOVE_V2", "scx_bpf_dsq_move_to_local___v2")];
     /// Byte offsets of fields: constant, type and path.
-    pub const OFFSETS: [(&str, &str, &str); 19] = [
+    pub const OFFSETS: [(&str, &str, &str); 21] = [
         ("TASK_FLAGS", "task_struct", "flags"),
         ("TASK_EXEC_NS", "task_struct", "se.sum_exec_runtime"),
         ("TASK_CPUS_ALLOWED", "task_struct", "nr_cpus_allowed"),
         ("TASK_CPUS", "task_struct", "cpus_ptr"),
+        ("TASK_MIGRATION_DISABLED", "task_struct", "migration_disabled"),
         ("TASK_CGROUPS", "task_struct", "cgroups"),
         ("TASK_GROUP", "task_struct", "sched_task_group"),
         ("GROUP_CGROUP", "task_group", "css.cgroup"),
         ("TASK_SCX_FLAGS", "task_struct", "scx.flags"),
         ("TASK_SCX_WEIGHT", "task_struct", "scx.weight"),
         ("TASK_SCX_RUNNABLE_AT", "task_struct", "scx.runnable_at"),
+        ("TASK_SCX_VTIME", "task_struct", "scx.dsq_vtime"),
         ("CSS_SET_CGROUP", "css_set", "dfl_cgrp"),
         ("CGROUP_NODE", "cgroup", "kn"),
         ("CGROUP_LEVEL", "cgroup", "level"),

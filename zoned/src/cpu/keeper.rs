@@ -7,6 +7,7 @@ use std::{
 };
 
 use uuid::Uuid;
+use zone_ebpf_abi::Identity;
 use zoned_api::{
     EventKind,
     config::{Cpu, CpuSet},
@@ -42,8 +43,8 @@ struct Loaded {
     scheduler: Option<Scheduler>,
     /// It was taken away once, and loaded again.
     again: bool,
-    /// Which slots have which CPUs for themselves, as it knows it; none if nobody has told it yet.
-    told: Option<Vec<(u32, CpuSet)>>,
+    /// Which zones have which CPUs for themselves, as it knows it; none if nobody has told it yet.
+    told: Option<Vec<(Identity, CpuSet)>>,
     /// Which CPUs were online when it was told of their caches.
     placed: Option<String>,
 }
@@ -148,11 +149,13 @@ impl Keeper {
         if told.as_ref() == Some(&sets) {
             return;
         }
-        let numbers: Vec<_> = sets.iter().map(|(slot, cpus)| (*slot, cpus.numbers())).collect();
-        if let Err(e) = scheduler.dedicate(&numbers) {
-            tracing::error!("the scheduler does not know which CPUs are dedicated: {}", whole(&e));
+        let numbers: Vec<_> = sets.iter().map(|(zone, cpus)| (*zone, cpus.numbers())).collect();
+        match scheduler.dedicate(&numbers) {
+            Ok(()) => *told = Some(sets),
+            Err(e) => {
+                tracing::error!("the scheduler does not know which CPUs are dedicated: {}", whole(&e));
+            }
         }
-        *told = Some(sets);
     }
 
     /// Has the scheduler know which CPUs share a cache, if others are online now.
@@ -163,10 +166,10 @@ impl Keeper {
         if online.is_none() || *placed == online {
             return;
         }
-        if let Err(e) = scheduler.place(&caches::last_level()) {
-            tracing::error!("the scheduler does not know which CPUs share a cache: {}", whole(&e));
+        match scheduler.place(&caches::last_level()) {
+            Ok(()) => *placed = online,
+            Err(e) => tracing::error!("the scheduler does not know which CPUs share a cache: {}", whole(&e)),
         }
-        *placed = online;
     }
 
     /// Looks whether the scheduler still works. One that the kernel has taken away is loaded again once; then others keep
@@ -210,19 +213,22 @@ impl Keeper {
     }
 }
 
-/// Slots of the zones that have CPUs for themselves, with those; none while one of them has no slot. A zone that is booted
-/// again may have another.
-fn dedicated(host: &Host) -> Result<Option<Vec<(u32, CpuSet)>>, EbpfError> {
+/// Zones that have CPUs for themselves, with those; none while one of them has no slot. A zone that is booted again is another
+/// to the programs.
+fn dedicated(host: &Host) -> Result<Option<Vec<(Identity, CpuSet)>>, EbpfError> {
     let own = |(zone, cpu): (Uuid, Cpu)| Some((zone, cpu.cpus.filter(|_| cpu.dedicated)?));
     let zones: Vec<_> = host.limits.cpus().into_iter().filter_map(own).collect();
     if zones.is_empty() {
         return Ok(Some(Vec::new()));
     }
     let assigned = host.metering.assigned()?;
-    let slot = |zone: &Uuid| Some(assigned.iter().find(|one| one.zone == *zone)?.slot);
-    let sets: Option<Vec<_>> = zones.into_iter().map(|(zone, cpus)| Some((slot(&zone)?, cpus))).collect();
+    let identity = |zone: &Uuid| {
+        let one = assigned.iter().find(|one| one.zone == *zone)?;
+        Some(Identity { slot: one.slot, generation: one.generation })
+    };
+    let sets: Option<Vec<_>> = zones.into_iter().map(|(zone, cpus)| Some((identity(&zone)?, cpus))).collect();
     Ok(sets.map(|mut sets| {
-        sets.sort_by_key(|(slot, _)| *slot);
+        sets.sort_by_key(|(of, _)| of.slot);
         sets
     }))
 }

@@ -10,6 +10,8 @@ use std::{
     fs,
     os::fd::AsFd,
     path::{Path, PathBuf},
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
 use aya::{
@@ -18,8 +20,8 @@ use aya::{
 };
 use sha2::{Digest, Sha256};
 use zone_ebpf_abi::{
-    LAYOUT, MAX_SLOTS,
-    fss::{FssExit, FssHost},
+    Identity, LAYOUT, MAX_SLOTS,
+    fss::{FssExit, FssHost, FssOwned, MAX_CPUS},
     names::{self, fss as name},
 };
 
@@ -42,6 +44,9 @@ const SCHED_EXT: &str = "/sys/kernel/sched_ext";
 const TIMEOUT_MS: u64 = 30_000;
 
 const LINK: &str = "link";
+
+/// How long the kernel has to end a scheduler.
+const LONGEST_END: Duration = Duration::from_secs(10);
 
 /// The scheduler, loaded by this zoned or an earlier one.
 ///
@@ -87,6 +92,21 @@ pub fn present() -> Present {
     }
 }
 
+/// Waits for the kernel to be through with the scheduler whose pins are gone: until then it takes no other. Who asks for one
+/// after that is told by the kernel.
+fn wait_until_gone() {
+    let since = Instant::now();
+    while busy() && since.elapsed() < LONGEST_END {
+        sleep(Duration::from_millis(10));
+    }
+}
+
+/// Whether the kernel has a scheduler of ours, or is about to have none.
+fn busy() -> bool {
+    let state = fs::read_to_string(Path::new(SCHED_EXT).join("state"));
+    state.is_ok_and(|state| state.trim() != "disabled") && !matches!(present(), Present::Other(_))
+}
+
 impl Scheduler {
     /// Takes over the scheduler that is pinned and works, or loads it.
     ///
@@ -102,6 +122,7 @@ impl Scheduler {
         }
         // One scheduler at a time: what is there, of another build or dead, goes first.
         pins::remove(&root)?;
+        wait_until_gone();
         pins::make(&root)?;
         pins::make(&scheduler.folder)?;
         if let Err(refused) = load(pins, level, &scheduler.folder) {
@@ -129,27 +150,34 @@ impl Scheduler {
         self.tell(|host| host.weight = shares)
     }
 
-    /// Gives those zones those CPUs for themselves, and nobody else any, by slot. That nobody else may use them the cpusets see
-    /// to; here it is so that everybody has one queue for all the CPUs that he may use.
-    pub fn dedicate(&self, sets: &[(u32, &BTreeSet<u32>)]) -> Result<(), EbpfError> {
+    /// Gives those zones those CPUs for themselves, and nobody else any. That nobody else may use them the cpusets see to; here
+    /// it is so that everybody has one queue for all the CPUs that he may use. In force within a tenth of a second.
+    pub fn dedicate(&self, sets: &[(Identity, &BTreeSet<u32>)]) -> Result<(), EbpfError> {
         let taken: usize = sets.iter().map(|(_, cpus)| cpus.len()).sum();
         let mut owners: Array<MapData, u32> = self.map(name::OWNERS)?;
-        let mut owned: Array<MapData, u32> = self.map(name::OWNED)?;
-        for cpu in 0..possible_cpus()? as u32 {
-            let owner = sets.iter().find(|(_, cpus)| cpus.contains(&cpu)).map_or(0, |(slot, _)| slot + 1);
+        let mut owned: Array<MapData, FssOwned> = self.map(name::OWNED)?;
+        for cpu in scheduled_cpus()? {
+            let owner = sets.iter().find(|(_, cpus)| cpus.contains(&cpu)).map_or(0, |(of, _)| of.slot + 1);
             owners.set(cpu, owner, 0).map_err(EbpfError::map(name::OWNERS, "write it"))?;
         }
         for slot in 0..MAX_SLOTS {
-            let count = sets.iter().find(|(of, _)| *of == slot).map_or(0, |(_, cpus)| cpus.len());
-            owned.set(slot, count as u32, 0).map_err(EbpfError::map(name::OWNED, "write it"))?;
+            let own = sets.iter().find(|(of, _)| of.slot == slot);
+            let own = own.map_or_else(FssOwned::default, |(of, cpus)| FssOwned {
+                generation: of.generation,
+                cpus: cpus.len() as u32,
+            });
+            owned.set(slot, own, 0).map_err(EbpfError::map(name::OWNED, "write it"))?;
         }
-        self.tell(|host| host.taken = taken as u32)
+        self.tell(|host| {
+            host.taken = taken as u32;
+            host.changes = host.changes.wrapping_add(1);
+        })
     }
 
     /// Says at which last level cache each CPU is. Where there are several, a CPU takes rather what last ran beside it.
     pub fn place(&self, caches: &BTreeMap<u32, u32>) -> Result<(), EbpfError> {
         let mut map: Array<MapData, u32> = self.map(name::CACHES)?;
-        for cpu in 0..possible_cpus()? as u32 {
+        for cpu in scheduled_cpus()? {
             let cache = caches.get(&cpu).map_or(0, |cache| cache + 1);
             map.set(cpu, cache, 0).map_err(EbpfError::map(name::CACHES, "write it"))?;
         }
@@ -190,6 +218,11 @@ impl Scheduler {
         let map: Array<MapData, _> = self.map(name::ZONES)?;
         map.get(&slot, 0).map_err(EbpfError::map(name::ZONES, "read it"))
     }
+}
+
+/// CPUs that the scheduler has room for.
+fn scheduled_cpus() -> Result<std::ops::Range<u32>, EbpfError> {
+    Ok(0..(possible_cpus()? as u32).min(MAX_CPUS))
 }
 
 /// What schedulers that differ are told apart by.

@@ -18,6 +18,8 @@ pub struct Assigned {
     pub cgroup_id: u64,
     /// Index in the programs' arrays; given to another zone after this one is released.
     pub slot: u32,
+    /// Which of the slot's zones, one after the other, this is.
+    pub generation: u32,
 }
 
 /// A device that a zone may use. Rules add up; what no rule allows is denied.
@@ -98,7 +100,8 @@ impl Kernel {
         for slot in zone_slots() {
             let entry = self.slot(slot)?;
             if entry.cgroup_id != 0 {
-                all.push(Assigned { zone: Uuid::from_bytes(entry.uuid), cgroup_id: entry.cgroup_id, slot });
+                let zone = Uuid::from_bytes(entry.uuid);
+                all.push(Assigned { zone, cgroup_id: entry.cgroup_id, slot, generation: entry.generation });
             }
         }
         Ok(all)

@@ -1,5 +1,6 @@
 //! The fair-share scheduler, where the kernel has sched_ext and no scheduler is loaded.
 
+mod bound;
 mod caches;
 mod counting;
 mod inner;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, thread::sleep, time::Duration};
 use super::{Busy, Stage, error, shares};
 
 /// A number that the kernel tells of a process in one of its files, there by that name.
-fn told(pid: u32, file: &str, name: &str) -> f64 {
+pub(super) fn told(pid: u32, file: &str, name: &str) -> f64 {
     let text = fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap();
     let line = text.lines().find(|line| line.starts_with(name)).unwrap();
     line.split_whitespace().last().unwrap().parse().unwrap()
