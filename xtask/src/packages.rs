@@ -39,6 +39,8 @@ pub(crate) enum Group {
     Bench,
     /// What boots another kernel.
     Vm,
+    /// What builds a scheduler of the kernel's source, to compare with.
+    Flatcg,
     /// What the root of that other kernel has beside what the daemon calls and the tests look through; not for this
     /// machine.
     Guest,
@@ -93,6 +95,15 @@ impl Group {
             package("debian-archive-keyring", "what is downloaded is checked against it"),
             package("e2fsprogs", "makes the disks of that machine"),
         ];
+        const FLATCG: &[Package] = &[
+            package("clang-19", "compiles scx_flatcg, a peer in `bench cpu`"),
+            package("llvm-19", "strips it"),
+            package("make", "builds it, with the kernel's own rules"),
+            package("gcc", "compiles bpftool and libbpf, which it is built with"),
+            package("libelf-dev", "libbpf links with it"),
+            package("libssl-dev", "bpftool links with it"),
+            package("zlib1g-dev", "libbpf links with it"),
+        ];
         const GUEST: &[Package] = &[
             package("systemd-sysv", "the init"),
             package("kmod", "loads modules when the kernel asks for them"),
@@ -108,6 +119,7 @@ impl Group {
             Self::Test => TEST,
             Self::Bench => BENCH,
             Self::Vm => VM,
+            Self::Flatcg => FLATCG,
             Self::Guest => GUEST,
         }
     }

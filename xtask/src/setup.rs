@@ -28,8 +28,10 @@ pub(crate) enum Purpose {
     Test,
     Bench,
     Vm,
+    Flatcg,
 }
 
+/// Not what builds a peer, which is a compiler for once.
 const EVERYTHING: &[Purpose] =
     &[Purpose::Build, Purpose::Lint, Purpose::Demo, Purpose::Test, Purpose::Bench, Purpose::Vm];
 
@@ -107,6 +109,7 @@ fn look(purposes: &[Purpose]) -> Result<Missing> {
             Purpose::Test => groups.extend([Group::Run, Group::Test]),
             Purpose::Bench => groups.extend([Group::Run, Group::Bench]),
             Purpose::Vm => groups.push(Group::Vm),
+            Purpose::Flatcg => groups.push(Group::Flatcg),
         }
     }
     let mut wanted: Vec<Package> = Vec::new();

@@ -1,7 +1,7 @@
 //! The drive that carries what was built here into the guest: the workspace with its sources and programs, as it lies
 //! here, and the downloads that tests use.
 
-use super::{apt::said, folder};
+use super::{apt::said, flatcg, folder};
 use crate::{
     build::{self, Profile},
     workspace,
@@ -115,13 +115,18 @@ pub(super) fn write(drive: &Path, tests: &[TestProgram]) -> Result<()> {
         }
     }
     let programs = PROGRAMS.map(|program| PROFILE.binaries().join(program));
+    let peer = Some(flatcg::place()).filter(|path| path.exists());
     let beside = Some(Profile::Debug.binaries().join(BESIDE_TESTS)).filter(|_| !tests.is_empty());
     let cache = workspace::cache();
     let downloads = fs::read_dir(&cache).into_iter().flatten().flatten().map(|entry| entry.path());
     let downloads = downloads.filter(|path| path.extension().is_some_and(|extension| extension == "tar"));
     fs::create_dir_all(place(staged.path(), &cache)?)?;
-    for file in
-        programs.into_iter().chain(beside).chain(tests.iter().map(|test| test.path.clone())).chain(downloads)
+    for file in programs
+        .into_iter()
+        .chain(beside)
+        .chain(peer)
+        .chain(tests.iter().map(|test| test.path.clone()))
+        .chain(downloads)
     {
         let to = place(staged.path(), &file)?;
         fs::create_dir_all(to.parent().unwrap_or(&to))?;

@@ -90,6 +90,13 @@ impl Kernel {
         Ok(kernel)
     }
 
+    /// Its version as packages of its source are called by: 7.3.
+    pub(super) fn series(&self) -> String {
+        let numbers = version(&self.release);
+        numbers.iter().take(2).map(u32::to_string).collect::<Vec<_>>().join(".")
+    }
+
+    /// The compressed image that is booted.
     pub(super) fn image(&self) -> PathBuf {
         self.folder.join("vmlinuz")
     }

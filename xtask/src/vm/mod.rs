@@ -13,6 +13,7 @@
 mod agent;
 mod apt;
 mod drive;
+mod flatcg;
 mod frames;
 mod kernel;
 mod machine;
@@ -88,6 +89,11 @@ enum Verb {
         #[command(flatten)]
         options: Options,
     },
+    /// Build scx_flatcg of the kernel's source, for `bench cpu --backends flatcg` inside
+    Flatcg {
+        #[command(flatten)]
+        options: Options,
+    },
     /// What runs inside
     #[command(hide = true)]
     Agent,
@@ -114,6 +120,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
         Verb::Up { options } => up(&options).map(|()| 0),
         Verb::Down => down().map(|()| 0),
         Verb::Prepare { options } => prepare(&options).map(|()| 0),
+        Verb::Flatcg { options } => build_flatcg(&options).map(|()| 0),
         Verb::Agent => agent::run().map(|()| 0),
     };
     ExitCode::from(done.unwrap_or_else(|error| {
@@ -286,5 +293,15 @@ fn prepare(options: &Options) -> Result<()> {
     setup::ensure(&[Purpose::Build, Purpose::Vm])?;
     let Parts { kernel, root, .. } = Parts::obtain(options)?;
     println!("Linux {} and its root are there: {}", kernel.release, root.display());
+    Ok(())
+}
+
+fn build_flatcg(options: &Options) -> Result<()> {
+    setup::ensure(&[Purpose::Vm, Purpose::Flatcg])?;
+    let Parts { kernel, .. } = Parts::obtain(options)?;
+    println!(
+        "{} is there: machines that are started from now on have it on their path",
+        flatcg::build(&kernel)?.display()
+    );
     Ok(())
 }

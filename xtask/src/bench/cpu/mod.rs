@@ -72,10 +72,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut stage = Stage::new(&Binaries::find()?.0, &args.backends, most)?;
     let mut runs = Vec::new();
     for round in 0..args.runs {
-        for case in &cases {
-            // In turn, and each first as often as the others: the machine changes meanwhile.
-            for turn in 0..args.backends.len() {
-                let backend = &args.backends[(turn + round as usize) % args.backends.len()];
+        // In turn, and each first as often as the others: the machine changes meanwhile. One after the other, since what keeps
+        // shares takes its time to come.
+        for turn in 0..args.backends.len() {
+            let backend = &args.backends[(turn + round as usize) % args.backends.len()];
+            for case in &cases {
                 let run = measure(&mut stage, case, backend, Duration::from_secs(args.seconds))?;
                 eprintln!("{}", report::line(round + 1, args.runs, &run));
                 runs.push(run);
