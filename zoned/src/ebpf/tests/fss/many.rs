@@ -82,6 +82,8 @@ fn cpus_come_and_go_under_load() {
         (0..3).map(|_| zone.shell("payload", "exec taskset 2 sh -c 'while :; do :; done'")).collect();
     go(&mut shells);
     all.push(Busy { zone, shells });
+    // A CPU that is gone nobody can be bound to.
+    sleep(Duration::from_secs(1));
     let _back = Back(1);
     for round in 0..5 {
         online(1, false);

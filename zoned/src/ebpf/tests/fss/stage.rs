@@ -10,7 +10,7 @@ use std::{
 
 use super::super::host::{Host, Zone, go, wait_until};
 use crate::ebpf::{
-    Kernel,
+    Kernel, STANDARD_DEVICES,
     fss::{Present, Scheduler, present},
 };
 
@@ -61,6 +61,8 @@ impl Stage {
         let zone = self.host.zone();
         zone.set("cpu.weight", &weight.to_string());
         self.kernel.assign(zone.uuid, zone.id).unwrap();
+        // A shell gives what runs in its background /dev/null.
+        STANDARD_DEVICES.iter().for_each(|rule| self.kernel.allow_device(zone.uuid, *rule).unwrap());
         zone
     }
 
