@@ -2,7 +2,7 @@
 
 use aya_ebpf::cty::c_void;
 
-use zone_ebpf_abi::fss::{DEFAULT_WEIGHT, weighted};
+use zone_ebpf_abi::fss::{DEFAULT_WEIGHT, FssTask, weighted};
 
 use crate::{
     host,
@@ -92,6 +92,17 @@ impl Queue {
                 scx_bpf_dsq_move_to_local(self.0)
             }
         }
+    }
+
+    /// Who waits last.
+    #[inline(always)]
+    pub(crate) fn last(self) -> Option<&'static mut FssTask> {
+        let mut last = None;
+        self.walk(kernel::backwards(), |_, task| {
+            last = task::of(task);
+            true
+        });
+        last
     }
 
     /// Moves a task that has been waiting since before `then`, in the kernel's ticks, and may run there, to the CPU that asks.

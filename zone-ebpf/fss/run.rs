@@ -1,11 +1,12 @@
 //! A task is given the CPU, and gives it back: what its zone is charged.
 
 use aya_ebpf::{btf_maps::Array, macros::btf_map};
-use zone_ebpf_abi::fss::{FssCpu, MAX_CPUS};
+use zone_ebpf_abi::fss::{FssCpu, MAX_CPUS, later};
 
 use crate::{
     atomic, enqueue, inner,
     kernel::{self, Task},
+    queue::Queue,
     sweep, task,
     tree::Tree,
     zone::{self, Zone},
@@ -81,6 +82,9 @@ fn begin(next: Task) -> Option<()> {
     if rescue != 0 {
         // SAFETY: of a map value.
         atomic::add(unsafe { &raw mut (*zone.at).rescues }, 1);
+        if let Some(last) = Queue::of_zone(zone.slot).last() {
+            kept.virtual_ns = later(kept.virtual_ns, last.virtual_ns.wrapping_add(1));
+        }
     }
     match rescue {
         sweep::ALONE if zone.may_be_rescued(kernel::now()) => next.set_slice(SHORT),

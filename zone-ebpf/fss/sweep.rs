@@ -3,7 +3,8 @@
 //! The kernel takes a scheduler away that lets a task wait for 30 s. One may: in a zone without shares, of a used up cap, of a
 //! share that is very small against the others', or with a nice value among many. So each CPU looks through one queue from
 //! time to time, and runs what has waited for too long out of turn: until the next tick, or, while it finds more of them, no
-//! longer than it takes to preempt it. That is charged as all else.
+//! longer than it takes to preempt it. That is charged as all else, and it waits behind all others of its zone's then: so
+//! who waits longest is first in its queue.
 
 use zone_ebpf_abi::{MAX_SLOTS, fss::FssCpu};
 
@@ -37,6 +38,8 @@ pub(crate) fn rescue(cpu: u32, own: Queue) -> Option<()> {
         return None;
     }
     let (queue, patience) = looked_at(state);
+    // Where there are many, the rest of them can wait for as long as anybody.
+    let patience = if state.found == 0 { patience } else { PATIENCE };
     let then = |patience: u64| kernel::ticks().wrapping_sub(patience * kernel::ticks_a_second());
     if own.take_older(then(PATIENCE), cpu) || queue.take_older(then(patience), cpu) {
         // The next look is at the next chance, and then the one that is found is one of many.
