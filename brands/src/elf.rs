@@ -1,29 +1,41 @@
 //! What an ELF file wants of the machine that runs it.
 //!
-//! Reads the header, the program headers and the name of the interpreter, each with a bound, and nothing else:
-//! the file comes from a root nobody has vouched for. Never panics, whatever the file holds.
+//! Reads header, program headers, notes and the loader's table, each with a bound, and looks through the code of an x86-64
+//! file once: the file comes from a root nobody has vouched for. Never panics, whatever the file holds.
 
-use std::{
-    fmt,
-    io::{self, Read, Seek, SeekFrom},
-};
+mod dynamic;
+mod go;
+mod image;
+mod machine;
+mod note;
+mod search;
+#[cfg(test)]
+mod tests;
+mod values;
+mod vsyscall;
 
-use goblin::{
-    container::{Container, Ctx},
-    elf::{
-        Elf,
-        header::{EM_386, EM_AARCH64, EM_ARM, EM_X86_64, ET_DYN, ET_EXEC, Header, machine_to_str},
-        program_header::{PT_INTERP, ProgramHeader},
+use std::io;
+
+use goblin::elf::{
+    header::{
+        EI_OSABI, ELFOSABI_FREEBSD, ELFOSABI_NETBSD, ELFOSABI_OPENBSD, ELFOSABI_SOLARIS, ET_EXEC, Header,
     },
+    program_header::{PF_X, PT_GNU_STACK, PT_INTERP},
 };
+use memchr::memmem;
 use serde::Serialize;
 
-/// Largest table of program headers the kernel reads, in bytes (`load_elf_phdrs`).
-const MAX_HEADERS: usize = 65536;
+use self::{dynamic::Wanted, image::Image};
+
+pub use image::Source;
+pub use machine::Machine;
+pub use values::{Level, Release, System};
+pub use vsyscall::{Form, Function, Site};
+
 /// Longest name of an interpreter the kernel takes, with its NUL (`PATH_MAX`).
 const MAX_INTERPRETER: u64 = 4096;
-/// Bytes of the larger of the two headers.
-const HEADER: u64 = 64;
+/// Where UPX leaves its mark: behind the headers, or in the last bytes of what it packed.
+const PACKER: u64 = 4096;
 
 /// What an ELF file wants of the machine that runs it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -35,54 +47,59 @@ pub struct Program {
     pub interpreter: Option<String>,
 }
 
-/// A kind of machine: `e_machine` of the file and the width of its addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// All that is told of a file without running it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Machine {
-    /// `e_machine`, elf(5).
-    pub number: u16,
-    /// 32 or 64.
-    pub bits: u8,
-    /// Whether the most significant byte comes first.
-    pub big_endian: bool,
+pub struct Facts {
+    /// Machine and loader.
+    #[serde(flatten)]
+    pub program: Program,
+    /// The system it is built for.
+    pub system: System,
+    /// How it comes into memory.
+    pub link: Link,
+    /// The oldest kernel it runs on, as its note says.
+    pub oldest_kernel: Option<Release>,
+    /// The newest version of glibc's symbols it wants.
+    pub glibc: Option<Release>,
+    /// Its own name as a library.
+    pub name: Option<String>,
+    /// The libraries it wants, as written in the file.
+    pub libraries: Vec<String>,
+    /// Whether its stack is to be executable.
+    pub stack: Stack,
+    /// The least level of an x86-64 processor it says it wants.
+    pub level: Option<Level>,
+    /// The Go that made it, `go1.15.2`, or what its tables say: `go1.15 or older`.
+    pub go: Option<String>,
+    /// Whether it is packed (UPX): what is in it cannot be seen.
+    pub packed: bool,
+    /// Where it calls the vsyscall page.
+    pub vsyscalls: Vec<Site>,
 }
 
-/// Machines this host's processor and kernel run.
-#[cfg(target_arch = "x86_64")]
-const HOST: [Machine; 2] = [Machine::little(EM_X86_64, 64), Machine::little(EM_386, 32)];
-/// Machines this host's processor and kernel run.
-#[cfg(target_arch = "aarch64")]
-const HOST: [Machine; 2] = [Machine::little(EM_AARCH64, 64), Machine::little(EM_ARM, 32)];
-
-impl Machine {
-    const fn little(number: u16, bits: u8) -> Machine {
-        Machine { number, bits, big_endian: false }
-    }
-
-    /// Whether a program for it runs here without emulation. (x32, which is `EM_X86_64` with 32 bits, does not: the
-    /// filter answers ENOSYS to its calls.)
-    pub fn runs_here(self) -> bool {
-        HOST.contains(&self)
-    }
-
-    /// What runs here, for a person.
-    pub fn host() -> String {
-        HOST.map(|machine| machine.to_string()).join(" and ")
-    }
+/// How a file comes into memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Link {
+    /// A program that a loader links.
+    Dynamic,
+    /// A program that needs none.
+    Static,
+    /// A library, or a loader.
+    Library,
 }
 
-impl fmt::Display for Machine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.number, self.bits) {
-            (EM_X86_64, 64) => f.write_str("x86-64"),
-            (EM_X86_64, _) => f.write_str("x32"),
-            (EM_386, _) => f.write_str("32-bit x86"),
-            (EM_AARCH64, _) => f.write_str("64-bit arm"),
-            (EM_ARM, _) => f.write_str("32-bit arm"),
-            (number, bits) => write!(f, "{}-bit {} (machine {number})", bits, machine_to_str(number)),
-        }?;
-        if self.big_endian { f.write_str(", big-endian") } else { Ok(()) }
-    }
+/// What `PT_GNU_STACK` says of the stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stack {
+    /// It is not to be executable.
+    Plain,
+    /// It is to be.
+    Executable,
+    /// Nothing, so that of a 32-bit x86 program all readable memory is executable (`READ_IMPLIES_EXEC`).
+    Unsaid,
 }
 
 /// Why a file is no ELF program.
@@ -94,56 +111,62 @@ pub enum ElfError {
     /// It does not begin like one.
     #[error("it is no ELF file")]
     NotElf,
+    /// It is one that is neither started nor loaded: an object file, a module of the kernel's, a memory dump.
+    #[error("its ELF type is not that of a program")]
+    NotLoadable,
     /// It begins like one, and then is not.
     #[error("its ELF {0}")]
     Malformed(&'static str),
 }
 
 /// Reads what a program wants of its machine. Only what can be started is a program, not an object file.
-pub fn read(file: &mut (impl Read + Seek)) -> Result<Program, ElfError> {
-    let start = bytes(file, 0, HEADER)?;
-    if !start.starts_with(b"\x7fELF") {
-        return Err(ElfError::NotElf);
-    }
-    let header = Elf::parse_header(&start).map_err(|_| ElfError::Malformed("header is broken or cut off"))?;
-    let elf = Elf::lazy_parse(header).map_err(|_| ElfError::Malformed("header is broken"))?;
-    if ![ET_EXEC, ET_DYN].contains(&header.e_type) {
-        return Err(ElfError::Malformed("type is not that of a program"));
-    }
-    let machine = Machine {
-        number: header.e_machine,
-        bits: if elf.is_64 { 64 } else { 32 },
-        big_endian: !elf.little_endian,
+pub fn read<S: Source + ?Sized>(file: &S) -> Result<Program, ElfError> {
+    program(&Image::open(file)?)
+}
+
+/// Reads all that can be told of a program or a library. Of what is damaged beyond the program headers nothing is told.
+pub fn inspect<S: Source + ?Sized>(file: &S) -> Result<Facts, ElfError> {
+    let image = Image::open(file)?;
+    let program = program(&image)?;
+    let notes = note::read(&image);
+    let wanted = dynamic::read(&image).unwrap_or_default();
+    let link = link(&image.header, &program, &wanted);
+    let go = go::version(&image).or_else(|| {
+        // Without any note it is no work of a C compiler.
+        let unsaid = notes.go || link == Link::Static && notes.tag.is_none();
+        unsaid.then(|| go::by_table(&image)).flatten()
+    });
+    let system = match notes.tag {
+        Some((system, _)) if system != System::Linux => system,
+        _ if notes.android || program.interpreter.as_deref().is_some_and(is_androids) => System::Android,
+        _ => system(&image.header),
     };
-    let interpreter = interpreter(file, &header, context(&elf))?;
-    Ok(Program { machine, interpreter })
+    Ok(Facts {
+        system,
+        link,
+        oldest_kernel: notes.tag.map(|(_, release)| release),
+        glibc: wanted.glibc,
+        stack: stack(&image),
+        level: notes.level,
+        packed: is_packed(&image),
+        vsyscalls: vsyscall::sites(&image, go.is_some()),
+        name: wanted.name,
+        libraries: wanted.libraries,
+        go,
+        program,
+    })
 }
 
-fn context(elf: &Elf<'_>) -> Ctx {
-    let container = if elf.is_64 { Container::Big } else { Container::Little };
-    let endian =
-        if elf.little_endian { goblin::container::Endian::Little } else { goblin::container::Endian::Big };
-    Ctx::new(container, endian)
+fn program<S: Source + ?Sized>(image: &Image<'_, S>) -> Result<Program, ElfError> {
+    Ok(Program { machine: image.machine(), interpreter: interpreter(image)? })
 }
 
-fn interpreter(
-    file: &mut (impl Read + Seek),
-    header: &Header,
-    context: Ctx,
-) -> Result<Option<String>, ElfError> {
-    let count = usize::from(header.e_phnum);
-    let size = count * ProgramHeader::size(context);
-    if size > MAX_HEADERS || usize::from(header.e_phentsize) != ProgramHeader::size(context) {
-        return Err(ElfError::Malformed("program headers have an impossible size"));
-    }
-    let table = bytes(file, header.e_phoff, size as u64)?;
-    let headers = ProgramHeader::parse(&table, 0, count, context)
-        .map_err(|_| ElfError::Malformed("program headers are cut off"))?;
-    let Some(place) = headers.iter().find(|h| h.p_type == PT_INTERP) else { return Ok(None) };
+fn interpreter<S: Source + ?Sized>(image: &Image<'_, S>) -> Result<Option<String>, ElfError> {
+    let Some(place) = image.of_kind(PT_INTERP).next() else { return Ok(None) };
     if !(2..=MAX_INTERPRETER).contains(&place.p_filesz) {
         return Err(ElfError::Malformed("interpreter has an impossible length"));
     }
-    let name = bytes(file, place.p_offset, place.p_filesz)?;
+    let name = image.bytes(place.p_offset, place.p_filesz)?;
     match name.split_last() {
         Some((0, name)) if name.len() as u64 + 1 == place.p_filesz && !name.contains(&0) => {
             let name =
@@ -154,91 +177,42 @@ fn interpreter(
     }
 }
 
-/// Up to `count` bytes from a place; fewer where the file ends.
-fn bytes(file: &mut (impl Read + Seek), from: u64, count: u64) -> Result<Vec<u8>, ElfError> {
-    let mut bytes = Vec::new();
-    file.seek(SeekFrom::Start(from)).map_err(|_| ElfError::Malformed("points outside of the file"))?;
-    file.take(count).read_to_end(&mut bytes).map_err(ElfError::Read)?;
-    Ok(bytes)
+fn is_androids(interpreter: &str) -> bool {
+    interpreter.starts_with("/system/bin/linker")
 }
 
-#[cfg(test)]
-mod tests {
-    use std::io::Cursor;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// This test's own program.
-    fn own() -> Vec<u8> {
-        let mut bytes = Vec::new();
-        std::fs::File::open(std::env::current_exe().unwrap())
-            .unwrap()
-            .take(64 * 1024)
-            .read_to_end(&mut bytes)
-            .unwrap();
-        bytes
+/// The system that the header names; those of Linux seldom name it.
+fn system(header: &Header) -> System {
+    match header.e_ident[EI_OSABI] {
+        0 | 3 => System::Linux,
+        ELFOSABI_FREEBSD => System::FreeBsd,
+        ELFOSABI_NETBSD => System::NetBsd,
+        ELFOSABI_OPENBSD => System::OpenBsd,
+        ELFOSABI_SOLARIS => System::Solaris,
+        _ => System::Other,
     }
+}
 
-    fn parse(bytes: &[u8]) -> Result<Program, ElfError> {
-        read(&mut Cursor::new(bytes))
+fn link(header: &Header, program: &Program, wanted: &Wanted) -> Link {
+    match (&program.interpreter, header.e_type) {
+        (Some(_), _) if wanted.name.is_none() || header.e_type == ET_EXEC || wanted.pie => Link::Dynamic,
+        (None, ET_EXEC) => Link::Static,
+        (None, _) if wanted.pie || !wanted.dynamic => Link::Static,
+        // glibc's own are libraries with a loader, to say their version when they are started.
+        _ => Link::Library,
     }
+}
 
-    fn word(bytes: &mut [u8], at: usize, value: &[u8]) {
-        bytes[at..at + value.len()].copy_from_slice(value);
+fn stack<S: Source + ?Sized>(image: &Image<'_, S>) -> Stack {
+    match image.of_kind(PT_GNU_STACK).next() {
+        None => Stack::Unsaid,
+        Some(segment) if segment.p_flags & PF_X != 0 => Stack::Executable,
+        Some(_) => Stack::Plain,
     }
+}
 
-    #[test]
-    fn its_own_program_runs_here() {
-        let program = parse(&own()).unwrap();
-        assert!(program.machine.runs_here(), "{}", program.machine);
-        assert!(program.interpreter.unwrap().contains("/ld-"));
-    }
-
-    #[test]
-    fn another_machine_is_named() {
-        let mut bytes = own();
-        word(&mut bytes, 18, &22u16.to_le_bytes());
-        let program = parse(&bytes).unwrap();
-        assert!(!program.machine.runs_here());
-        assert_eq!(program.machine.to_string(), "64-bit S390 (machine 22)");
-    }
-
-    #[test]
-    fn what_the_kernel_would_refuse_is_refused() {
-        let reason = |bytes: &[u8]| parse(bytes).unwrap_err().to_string();
-        assert_eq!(reason(b"#!/bin/sh"), "it is no ELF file");
-        assert_eq!(reason(b"\x7fELF\x02\x01"), "its ELF header is broken or cut off");
-        let broken = |at, value: &[u8]| {
-            let mut bytes = own();
-            word(&mut bytes, at, value);
-            reason(&bytes)
-        };
-        assert_eq!(broken(16, &1u16.to_le_bytes()), "its ELF type is not that of a program");
-        assert_eq!(broken(56, &u16::MAX.to_le_bytes()), "its ELF program headers have an impossible size");
-        assert_eq!(broken(32, &u64::MAX.to_le_bytes()), "its ELF program headers are cut off");
-        assert_eq!(broken(32, &(1u64 << 40).to_le_bytes()), "its ELF program headers are cut off");
-    }
-
-    proptest! {
-        #[test]
-        fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..400), elf in any::<bool>()) {
-            let mut bytes = bytes;
-            if elf && bytes.len() > 6 {
-                word(&mut bytes, 0, b"\x7fELF");
-                bytes[4] %= 3;
-                bytes[5] %= 3;
-            }
-            let _ = parse(&bytes);
-        }
-
-        #[test]
-        fn damaged_programs_never_panic(at in 0usize..1024, value in any::<[u8; 8]>(), length in 0usize..4096) {
-            let mut bytes = own();
-            word(&mut bytes, at, &value);
-            let _ = parse(&bytes);
-            let _ = parse(&bytes[..length]);
-        }
-    }
+/// UPX leaves no section, and its mark.
+fn is_packed<S: Source + ?Sized>(image: &Image<'_, S>) -> bool {
+    image.header.e_shnum == 0
+        && image.bytes(0, PACKER).is_ok_and(|start| memmem::find(&start, b"UPX!").is_some())
 }

@@ -134,11 +134,11 @@ pub fn check_init(root: &impl RootFs, path: &str) -> InitCheck {
     }
 }
 
-fn check_file(root: &impl RootFs, path: String, mut file: File) -> InitCheck {
+fn check_file(root: &impl RootFs, path: String, file: File) -> InitCheck {
     let why = match file.metadata() {
         Ok(meta) if !meta.is_file() => "it is no regular file".to_owned(),
         Ok(meta) if meta.permissions().mode() & 0o111 == 0 => "it has no permission to execute".to_owned(),
-        Ok(_) => match elf::read(&mut file) {
+        Ok(_) => match elf::read(&file) {
             Ok(program) => return check_program(root, path, file, program),
             Err(ElfError::NotElf) => return check_script(root, path, file),
             Err(e) => e.to_string(),

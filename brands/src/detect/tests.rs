@@ -59,7 +59,7 @@ impl Root {
 }
 
 fn loader() -> String {
-    crate::elf::read(&mut File::open(std::env::current_exe().unwrap()).unwrap()).unwrap().interpreter.unwrap()
+    crate::elf::read(&File::open(std::env::current_exe().unwrap()).unwrap()).unwrap().interpreter.unwrap()
 }
 
 fn why(check: InitCheck) -> String {
