@@ -44,6 +44,11 @@ impl Beside {
         }
         Ok(beside)
     }
+
+    /// Whether the kernel still has what it was given: it takes a scheduler away that lets a task wait for half a minute.
+    pub(crate) fn is_there(&self) -> bool {
+        self.scheduler.is_none() || fs::read_to_string(STATE).is_ok_and(|state| state.trim() == "enabled")
+    }
 }
 
 impl Drop for Beside {

@@ -78,6 +78,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             let backend = &args.backends[(turn + round as usize) % args.backends.len()];
             for case in &cases {
                 let run = measure(&mut stage, case, backend, Duration::from_secs(args.seconds))?;
+                if !stage.is_kept() {
+                    eprintln!("{} {backend}: the kernel took it away meanwhile: not counted", case.letter);
+                    continue;
+                }
                 eprintln!("{}", report::line(round + 1, args.runs, &run));
                 runs.push(run);
             }

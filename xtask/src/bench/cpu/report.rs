@@ -41,8 +41,11 @@ pub(crate) fn line(round: u32, rounds: u32, run: &Run) -> String {
 pub(crate) fn tables(runs: &[Run], backends: &[String]) -> String {
     let all =
         METRICS.iter().map(|metric| format!("{}\n{}\n", heading(metric), table(metric, runs, backends)));
-    let count = runs.len() / backends.len().max(1) / cases(runs).count().max(1);
-    format!("{}\nmedian (least to most) of {count} runs", all.collect::<String>())
+    let of = |case: &Case, backend: &String| series(&METRICS[0], runs, case, backend).len();
+    let most = cases(runs).flat_map(|case| backends.iter().map(move |backend| of(case, backend))).max();
+    // Fewer where one was not counted.
+    let most = most.unwrap_or(0);
+    format!("{}\nmedian (least to most) of {most} runs, or as many as were counted", all.collect::<String>())
 }
 
 fn heading(metric: &Metric) -> String {

@@ -46,7 +46,8 @@ impl Stage {
 
     /// Has shares kept by another: by another daemon, which finds the zones as they are.
     pub(crate) fn keep_by(&mut self, column: &str) -> Result<()> {
-        if self.column != column {
+        // What was taken away is begun anew.
+        if self.column != column || !self.is_kept() {
             self.beside = None;
             self.daemon.kill_zoned()?;
             self.daemon.restart_with(options(column))?;
@@ -68,6 +69,13 @@ impl Stage {
             );
             sleep(Duration::from_millis(50));
         }
+    }
+
+    /// Whether what a column is of still keeps shares.
+    pub(crate) fn is_kept(&self) -> bool {
+        let by = self.kept_by().ok().flatten();
+        self.beside.as_ref().is_some_and(Beside::is_there)
+            && by.as_deref() == Some(keeper::backend(&self.column))
     }
 
     fn kept_by(&self) -> Result<Option<String>> {
