@@ -59,7 +59,7 @@ impl fmt::Display for InitKind {
 }
 
 /// What a root holds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Detection {
     /// What it says of itself; none if it has no os-release(5).

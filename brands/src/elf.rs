@@ -10,6 +10,8 @@ mod machine;
 mod note;
 mod search;
 #[cfg(test)]
+pub(crate) mod specimen;
+#[cfg(test)]
 mod tests;
 mod values;
 mod vsyscall;

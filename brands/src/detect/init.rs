@@ -8,7 +8,7 @@ use std::{
 };
 
 use memchr::memmem;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{InitKind, RootFs};
 use crate::{
@@ -22,7 +22,7 @@ const MAX_SEARCH: u64 = 4 * 1024 * 1024;
 const MAX_SHEBANG: u64 = 256;
 
 /// Verdict on a root's first process. Paths are inside the root and escaped.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verdict", rename_all = "kebab-case")]
 pub enum InitCheck {
     /// It can run here.

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::RootFs;
 use crate::text::escape;
@@ -11,7 +11,7 @@ use crate::text::escape;
 const MAX_BYTES: u64 = 64 * 1024;
 
 /// Fields of os-release(5), escaped.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct OsRelease {
     /// `ID`, like `debian`; `linux` if the file has none.

@@ -3,10 +3,10 @@
 use std::fmt;
 
 use goblin::elf::header::{EM_386, EM_AARCH64, EM_ARM, EM_X86_64, machine_to_str};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A kind of machine: `e_machine` of the file and the width of its addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Machine {
     /// `e_machine`, elf(5).
@@ -38,6 +38,11 @@ impl Machine {
     /// Whether it is x86 with 64 bits, whose programs may know a vsyscall page.
     pub fn is_x86_64(self) -> bool {
         self == Machine::little(EM_X86_64, 64)
+    }
+
+    /// Whether it is x86 with 32 bits.
+    pub fn is_x86(self) -> bool {
+        self == Machine::little(EM_386, 32)
     }
 
     /// What runs here, for a person.

@@ -4,7 +4,7 @@
 //! `mov $address, %rax; call *%rax`, Go up to 1.15 through pointers in its data if it finds no vDSO.
 
 use goblin::elf::program_header::{PF_X, PT_LOAD};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     image::{Image, Source},
@@ -17,7 +17,7 @@ const MAX_SITES: usize = 4096;
 const MARK: [u8; 2] = [0x60, 0xff];
 
 /// A function of the page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Function {
     /// `gettimeofday`, at 0xffffffffff600000.
@@ -40,7 +40,7 @@ impl Function {
 }
 
 /// How a function of the page is called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Form {
     /// `mov $address, %rax; call *%rax`: nine bytes that a system call fits into.
@@ -54,7 +54,7 @@ pub enum Form {
 }
 
 /// A place in a file that calls the page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Site {
     /// Where the instructions, or the pointer, begin: bytes from the start of the file.
