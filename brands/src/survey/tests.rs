@@ -1,4 +1,5 @@
 //! Roots made here, honest and hostile.
+#![expect(clippy::print_stdout, reason = "a test says why it skips, and one what it found")]
 
 use std::{
     fs::{self, File},
@@ -116,6 +117,32 @@ fn a_hostile_root_leads_nowhere_and_does_no_harm() {
     assert_eq!(told.elf.files, 5);
     let damaged: Vec<_> = told.elf.damaged.examples.iter().collect();
     assert!(damaged.is_empty() || damaged[0].starts_with("/a\\u{1b}[2J\\nb: "), "{damaged:?}");
+}
+
+#[test]
+fn what_is_mounted_in_it_is_not_looked_at() {
+    let root = Root::new();
+    fs::create_dir(root.path("inner")).unwrap();
+    let script = "mount -t tmpfs none $ROOT/inner && cp $0 $ROOT/inner/own && exec $0 --ignored --exact \
+                  survey::tests::part_of_a_test --nocapture";
+    let mut unshare = std::process::Command::new("unshare");
+    unshare.args(["-m", "sh", "-c", script]).arg(own()).env("ROOT", root.0.path());
+    let Ok(done) = unshare.output() else { return println!("skipped: there is no unshare here") };
+    let said = String::from_utf8_lossy(&done.stdout);
+    if !done.status.success() && !rustix::process::geteuid().is_root() {
+        return println!("skipped: mounting takes root");
+    }
+    // The folder itself, and nothing in it.
+    assert!(said.contains("files 1, programs 0"), "{said}{}", String::from_utf8_lossy(&done.stderr));
+}
+
+#[test]
+#[ignore = "a part of another test"]
+fn part_of_a_test() {
+    let top = File::open(std::env::var("ROOT").unwrap()).unwrap().into();
+    let (tally, _) = walk::walk(&top, &Bounds::default());
+    let told = tally.told(|_| false);
+    println!("files {}, programs {}", told.files, told.kinds.len());
 }
 
 #[test]

@@ -15,7 +15,9 @@ use std::{
     time::Instant,
 };
 
-use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2};
+use rustix::fs::{
+    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, StatxFlags, fstat, openat, openat2, statx,
+};
 
 use super::{Bounds, tally::Tally};
 use crate::elf::{self, ElfError};
@@ -33,8 +35,8 @@ const FILE: OFlags = OFlags::RDONLY
 /// What the threads share.
 struct Shared<'a> {
     top: &'a OwnedFd,
-    /// The device that the root is on: what is mounted in it is not looked at.
-    device: u64,
+    /// The mount that the root is: what is mounted in it is not looked at.
+    mount: u64,
     bounds: &'a Bounds,
     end: Instant,
     files: AtomicU64,
@@ -55,7 +57,7 @@ struct Work {
 pub(super) fn walk(top: &OwnedFd, bounds: &Bounds) -> (Tally, Option<String>) {
     let shared = Shared {
         top,
-        device: fstat(top).map_or(0, |stat| stat.st_dev),
+        mount: mount(top).unwrap_or(0),
         bounds,
         end: Instant::now() + bounds.time,
         files: AtomicU64::new(0),
@@ -147,7 +149,7 @@ impl Shared<'_> {
         let path = if path.is_empty() { b"." } else { path };
         let below = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
         let folder = openat2(self.top, path, FOLDER, Mode::empty(), below).ok()?;
-        (fstat(&folder).ok()?.st_dev == self.device).then_some(folder)
+        (mount(&folder)? == self.mount).then_some(folder)
     }
 
     fn look_at(&self, folder: &OwnedFd, path: &[u8], name: &CStr, tally: &mut Tally) {
@@ -168,6 +170,12 @@ impl Shared<'_> {
             Err(e) => tally.saw_damaged(&path, &e),
         }
     }
+}
+
+/// The mount that a folder is seen by (statx(2), Linux 5.8). Its device would differ between subvolumes of one file system.
+fn mount(folder: &OwnedFd) -> Option<u64> {
+    let status = statx(folder, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).ok()?;
+    (status.stx_mask & StatxFlags::MNT_ID.bits() != 0).then_some(status.stx_mnt_id)
 }
 
 /// One read for each of the many files that are none.
