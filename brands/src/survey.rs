@@ -12,16 +12,18 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
-use std::{os::fd::OwnedFd, time::Duration};
+use std::{fs::File, os::fd::OwnedFd, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     detect::{Detection, RootFs, detect},
-    elf::{Form, Level, Machine, Release, System},
+    elf::{self, ElfError, Form, Level, Machine, Release, System},
 };
 
+use self::tally::Tally;
 pub use identity::Identity;
+
 pub use libc::{Libc, LibcKind};
 pub use record::{PackageManager, Record};
 pub use tally::{Few, Seen};
@@ -49,9 +51,8 @@ impl Default for Bounds {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Survey {
-    /// Its os-release and its init.
-    #[serde(flatten)]
-    pub detection: Detection,
+    /// Its os-release and its init; none of a single file.
+    pub detection: Option<Detection>,
     /// What older systems say of themselves instead of os-release(5).
     pub records: Vec<Record>,
     /// What installs packages there.
@@ -140,11 +141,27 @@ pub fn survey(view: &(impl RootFs + Sync), top: &OwnedFd, init: &str, bounds: &B
     let present =
         |path: &str| view.open(path).and_then(|file| file.metadata()).is_ok_and(|meta| meta.is_file());
     Survey {
-        detection: detect(view, init),
+        detection: Some(detect(view, init)),
         records: record::records(view),
         package_managers: record::package_managers(view),
         libcs: libc::all(view, &tally),
         elf: tally.told(present),
         cut_short,
     }
+}
+
+/// Looks at a single ELF file. Of a root that it may lie in nothing is told: neither what it is nor what is missing there.
+pub fn survey_file(file: &File, path: &str) -> Result<Survey, ElfError> {
+    let facts = elf::inspect(file)?;
+    let mut tally = Tally::default();
+    tally.saw_file();
+    tally.saw(path, "", &facts);
+    Ok(Survey {
+        detection: None,
+        records: Vec::new(),
+        package_managers: Vec::new(),
+        libcs: Vec::new(),
+        elf: tally.alone(),
+        cut_short: None,
+    })
 }

@@ -80,9 +80,11 @@ pub(crate) fn main_kind(survey: &Survey) -> Option<&Kind> {
 }
 
 fn is(survey: &Survey) -> Vec<String> {
-    let mut is = vec![
-        survey.identity().map_or_else(|| "a system that does not say its name".to_owned(), |is| is.says),
-    ];
+    let mut is = Vec::new();
+    if survey.detection.is_some() {
+        let unnamed = || "a system that does not say its name".to_owned();
+        is.push(survey.identity().map_or_else(unnamed, |identity| identity.says));
+    }
     is.extend(main_kind(survey).map(|kind| described(kind.machine, kind.system)));
     is.extend(survey.libcs.iter().map(|libc| match libc.release {
         Some(release) => format!("{} {release}, {}", libc.kind, libc.path),

@@ -34,7 +34,7 @@ const WORDS: [(&str, &str, &[&str]); 8] = [
 impl Survey {
     /// Which system it is; none if it does not say.
     pub fn identity(&self) -> Option<Identity> {
-        if let Some(os) = &self.detection.os {
+        if let Some(os) = self.detection.as_ref().and_then(|detection| detection.os.as_ref()) {
             let says = os.pretty_name.as_deref().unwrap_or(&os.id);
             return Some(Identity {
                 id: os.id.clone(),

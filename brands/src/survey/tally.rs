@@ -170,12 +170,15 @@ impl Tally {
         other.loaders.into_values().for_each(|missing| join(&mut self.loaders, missing));
     }
 
+    /// What is told of files that lie in no root.
+    pub(super) fn alone(self) -> ElfSurvey {
+        ElfSurvey { kinds: kinds(self.kinds), ..self.told }
+    }
+
     /// All of it; `present` says whether a file is in the root.
     pub(super) fn told(self, present: impl Fn(&str) -> bool) -> ElfSurvey {
         let mut told = self.told;
-        let kind = |((machine, system), (files, example))| Kind { machine, system, files, example };
-        told.kinds = self.kinds.into_iter().map(kind).collect();
-        told.kinds.sort_by_key(|kind| std::cmp::Reverse(kind.files));
+        told.kinds = kinds(self.kinds);
         let missing = |wanted: Wanted, there: &dyn Fn(&str) -> bool| {
             let mut few = Few::default();
             for (name, missing) in wanted.into_iter().filter(|(name, _)| !there(name)) {
@@ -189,6 +192,14 @@ impl Tally {
         told.missing_loaders = missing(self.loaders, &|path| path.starts_with('/') && present(path));
         told
     }
+}
+
+/// Those that most files are of first.
+fn kinds(found: BTreeMap<(Machine, System), (u64, String)>) -> Vec<Kind> {
+    let kind = |((machine, system), (files, example))| Kind { machine, system, files, example };
+    let mut kinds: Vec<_> = found.into_iter().map(kind).collect();
+    kinds.sort_by_key(|kind| std::cmp::Reverse(kind.files));
+    kinds
 }
 
 fn forms(facts: &Facts) -> Vec<(Form, u32)> {

@@ -68,8 +68,9 @@ fn an_honest_root_is_told_whole() {
     fs::copy(own(), root.path("bin/own")).unwrap();
     root.write("bin/old", &specimen::old_caller());
     let told = root.survey();
-    assert_eq!(told.detection.os.as_ref().unwrap().id, "debian");
-    assert_eq!(told.detection.init, InitCheck::Missing { path: "/sbin/init".into() });
+    let detection = told.detection.unwrap();
+    assert_eq!(detection.os.unwrap().id, "debian");
+    assert_eq!(detection.init, InitCheck::Missing { path: "/sbin/init".into() });
     assert_eq!((told.records.len(), told.records[0].says.as_str()), (1, "11.9"));
     assert_eq!(told.package_managers, [PackageManager::Dpkg]);
     assert_eq!(told.cut_short, None);
@@ -87,6 +88,18 @@ fn an_honest_root_is_told_whole() {
     assert_eq!(told.elf.missing_loaders.count, 1);
     let caller = Caller { path: "/bin/old".into(), forms: vec![(Form::Call, 1)] };
     assert_eq!(told.elf.vsyscalls.examples.into_iter().collect::<Vec<_>>(), [caller]);
+}
+
+#[test]
+fn a_single_file_is_told_without_a_root() {
+    let told = survey_file(&File::open(own()).unwrap(), "own").unwrap();
+    assert_eq!((told.detection, told.elf.files, told.elf.kinds.len()), (None, 1, 1));
+    assert_eq!((told.elf.missing.count, told.elf.missing_loaders.count), (0, 0));
+    assert!(told.elf.glibc.is_some());
+    let root = Root::new();
+    root.write("script", b"#!/bin/sh\n");
+    let script = File::open(root.path("script")).unwrap();
+    assert_eq!(survey_file(&script, "script").unwrap_err().to_string(), "it is no ELF file");
 }
 
 #[test]

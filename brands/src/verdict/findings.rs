@@ -98,7 +98,7 @@ fn newer_glibc(survey: &Survey, _: &Host) -> Option<Finding> {
 }
 
 fn no_init(survey: &Survey, _: &Host) -> Option<Finding> {
-    let init = &survey.detection.init;
+    let init = &survey.detection.as_ref()?.init;
     let then = "it can run under the built-in init (process.init: none), which starts no service";
     (!init.can_boot()).then(|| finding("no-init", Weight::Warning, init.to_string(), then))
 }
@@ -134,7 +134,9 @@ fn caught_vsyscalls(survey: &Survey, host: &Host) -> Option<Finding> {
 }
 
 fn old_systemd(survey: &Survey, _: &Host) -> Option<Finding> {
-    let InitCheck::Ok { kind: InitKind::Systemd, version: Some(version), .. } = &survey.detection.init else {
+    let InitCheck::Ok { kind: InitKind::Systemd, version: Some(version), .. } =
+        &survey.detection.as_ref()?.init
+    else {
         return None;
     };
     let version: u32 = version.parse().ok().filter(|version| *version < SYSTEMD_WITH_V2)?;

@@ -26,7 +26,7 @@ fn survey() -> Survey {
     let kind = Kind { machine: X86_64, system: System::Linux, files: 900, example: "/bin/ls".into() };
     let glibc = libc("2.36");
     Survey {
-        detection: Detection { os: None, init },
+        detection: Some(Detection { os: None, init }),
         records: Vec::new(),
         package_managers: vec![PackageManager::Dpkg],
         libcs: vec![glibc],
@@ -114,7 +114,7 @@ fn what_is_old_needs_shims() {
     let systemd = |number: &str| {
         let version = Some(number.to_owned());
         let init = InitCheck::Ok { kind: InitKind::Systemd, version, machine: X86_64, interpreter: None };
-        found(|s| s.detection.init = init)
+        found(|s| s.detection = Some(Detection { os: None, init }))
     };
     assert_eq!(systemd("219"), one("cgroup-v1", Weight::Shim));
     assert_eq!(systemd("231"), []);
@@ -142,7 +142,23 @@ fn what_is_not_there_is_told_and_plugins_are_forgiven() {
     assert_eq!(found(|s| s.elf.glibc = seen(Release([2, 38, 0]))), one("newer-glibc", Weight::Warning));
     assert_eq!(found(|s| s.elf.glibc = seen(Release([2, 36, 0]))), []);
     let none = InitCheck::Missing { path: "/sbin/init".into() };
-    assert_eq!(found(|s| s.detection.init = none), one("no-init", Weight::Warning));
+    assert_eq!(
+        found(|s| s.detection = Some(Detection { os: None, init: none })),
+        one("no-init", Weight::Warning)
+    );
+}
+
+#[test]
+fn a_single_file_is_judged_by_what_it_is() {
+    let verdict = |change: fn(&mut Survey)| {
+        let mut survey = survey();
+        (survey.detection, survey.libcs, survey.package_managers) = (None, vec![], vec![]);
+        change(&mut survey);
+        judge(&survey, &host())
+    };
+    let plain = verdict(|_| {});
+    assert_eq!((plain.is, plain.findings), (vec!["built for x86-64, Linux".to_owned()], vec![]));
+    assert_eq!(verdict(|s| s.elf.kinds[0].system = System::Hurd).weight, Weight::Refusal);
 }
 
 #[test]
