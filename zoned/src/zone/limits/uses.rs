@@ -12,7 +12,9 @@ use crate::{
 };
 
 /// How often it is looked whether weight and shares agree, while they may be about to change.
-const LOOKS: usize = 3;
+const LOOKS: usize = 20;
+/// Time between two of them.
+const BETWEEN: std::time::Duration = std::time::Duration::from_millis(1);
 
 /// The limits that are in force for a zone that runs, with what it takes of them.
 pub fn uses(host: &Host, status: &Status) -> Vec<LimitUse> {
@@ -78,7 +80,13 @@ fn shares(host: &Host, status: &Status, tag: &str, by_weight: Option<u64>) -> Op
             _ => None,
         }
     };
-    let found = std::iter::repeat_with(look).take(LOOKS).flatten().next();
+    let found = (0..LOOKS).find_map(|number| {
+        if number > 1 {
+            // Who changes it may be waiting for a CPU in between.
+            std::thread::sleep(BETWEEN);
+        }
+        look()
+    });
     let (shares, factor) = found.or_else(|| Some((by_weight?, None)))?;
     let note = host.cpu.in_force().map(|backend| match factor {
         Some(factor) => format!("kept by {backend}, which has it weigh {:.1} % of them", factor * 100.0),
